@@ -1,0 +1,1 @@
+"""How to say it: the bus, calls with retries, and the typed client of every service."""

@@ -1,0 +1,132 @@
+"""The typed client: `Client(bus, actor).tasks.submit(...)`; every answer is a contract struct, every refusal an error."""
+
+import msgspec
+
+from pointsman.client.bus import Bus
+from pointsman.client.call import call
+from pointsman.client.wait import until_terminal
+from pointsman.contracts.actor import Actor
+from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
+from pointsman.contracts.base import Request, encode
+from pointsman.contracts.commands import (
+    BeatServer,
+    CancelTask,
+    ExtendTask,
+    MaintainServer,
+    RegisterServer,
+    TaskId,
+    UpdateTask,
+)
+from pointsman.contracts.server import (
+    HeartbeatAnswer,
+    HeartbeatRequest,
+    MaintenanceAnswer,
+    MaintenanceRequest,
+    RegisterAnswer,
+    Server,
+    ServerId,
+    ServerPage,
+    ServerQuery,
+    ServerRequest,
+    UnregisterAnswer,
+)
+from pointsman.contracts.statistics import LoadBalancerStatistics, StatisticsQuery, TaskStatistics
+from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, verb
+from pointsman.contracts.task import (
+    ActAnswer,
+    BatchAnswer,
+    BatchRequest,
+    ExtendAnswer,
+    ExtendRequest,
+    Task,
+    TaskRequest,
+    TaskUpdate,
+    UpdateAnswer,
+)
+
+
+class _Verbs:
+    """One service's verbs as one actor."""
+
+    def __init__(self, bus: Bus, actor: Actor, service: str) -> None:
+        self._bus = bus
+        self._actor = actor
+        self._service = service
+
+    async def _ask[T](self, name: str, request: Request, answer: type[T], headers: dict[str, str] | None = None) -> T:
+        message = await call(self._bus, verb(self._service, name), encode(request), self._actor, headers=headers)
+        return msgspec.json.decode(message.data, type=answer)
+
+
+class Tasks(_Verbs):
+    async def submit(self, request: TaskRequest, *, idempotency_key: str | None = None) -> Task:
+        headers = {HEADER_IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else None
+        return await self._ask("create", request, Task, headers)
+
+    async def submit_many(self, requests: list[TaskRequest]) -> BatchAnswer:
+        items = tuple(msgspec.Raw(encode(request)) for request in requests)
+        return await self._ask("batch", BatchRequest(tasks=items), BatchAnswer)
+
+    async def get(self, task_id: str) -> Task:
+        return await self._ask("get", TaskId(id=task_id), Task)
+
+    async def wait(self, task_id: str, timeout_s: float) -> Task:
+        """The ended task, or the task as it stands after `timeout_s`."""
+        message = await until_terminal(self._bus, self._actor, task_id, timeout_s)
+        return msgspec.json.decode(message.data, type=Task)
+
+    async def update(self, task_id: str, update: TaskUpdate) -> UpdateAnswer:
+        return await self._ask("update", UpdateTask(id=task_id, update=update), UpdateAnswer)
+
+    async def extend(self, task_id: str, extend: ExtendRequest) -> ExtendAnswer:
+        return await self._ask("extend", ExtendTask(id=task_id, extend=extend), ExtendAnswer)
+
+    async def cancel(self, task_id: str, reason: str | None = None) -> ActAnswer:
+        return await self._ask("cancel", CancelTask(id=task_id, reason=reason), ActAnswer)
+
+    async def retry(self, task_id: str) -> ActAnswer:
+        return await self._ask("retry", TaskId(id=task_id), ActAnswer)
+
+
+class Servers(_Verbs):
+    async def register(self, request: ServerRequest, *, if_match: int | None = None) -> RegisterAnswer:
+        return await self._ask("register", RegisterServer(server=request, if_match=if_match), RegisterAnswer)
+
+    async def get(self, server_id: str) -> Server:
+        return await self._ask("get", ServerId(id=server_id), Server)
+
+    async def list(self, query: ServerQuery | None = None) -> ServerPage:
+        return await self._ask("list", query or ServerQuery(), ServerPage)
+
+    async def heartbeat(self, server_id: str, heartbeat: HeartbeatRequest) -> HeartbeatAnswer:
+        return await self._ask("heartbeat", BeatServer(id=server_id, heartbeat=heartbeat), HeartbeatAnswer)
+
+    async def maintain(self, server_id: str, request: MaintenanceRequest) -> MaintenanceAnswer:
+        return await self._ask("maintenance", MaintainServer(id=server_id, maintenance=request), MaintenanceAnswer)
+
+    async def unregister(self, server_id: str, *, drain: bool = False) -> UnregisterAnswer:
+        return await self._ask("unregister", ServerId(id=server_id, drain=drain), UnregisterAnswer)
+
+
+class Balancer(_Verbs):
+    async def status(self) -> BalancerStatus:
+        return await self._ask("status", ServerQuery(), BalancerStatus)
+
+    async def switch(self, algorithm: str, pool: str = "default") -> AlgorithmAnswer:
+        return await self._ask("algorithm", AlgorithmRequest(algorithm=algorithm, pool=pool), AlgorithmAnswer)
+
+
+class Statistics(_Verbs):
+    async def tasks(self, query: StatisticsQuery | None = None) -> TaskStatistics:
+        return await self._ask("tasks", query or StatisticsQuery(), TaskStatistics)
+
+    async def load_balancer(self) -> LoadBalancerStatistics:
+        return await self._ask("load-balancer", StatisticsQuery(), LoadBalancerStatistics)
+
+
+class Client:
+    def __init__(self, bus: Bus, actor: Actor) -> None:
+        self.tasks = Tasks(bus, actor, "task")
+        self.servers = Servers(bus, actor, "registry")
+        self.balancer = Balancer(bus, actor, "balancer")
+        self.statistics = Statistics(bus, actor, "statistics")

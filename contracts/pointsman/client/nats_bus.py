@@ -1,0 +1,213 @@
+"""The bus over nats-py: the only module that imports nats, and the place of its workarounds (NATS.md §8)."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+import nats.micro
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+
+from pointsman.client.bus import (
+    BusDown,
+    BusTimeout,
+    Endpoint,
+    Handler,
+    Headers,
+    Message,
+    NoResponders,
+    Service,
+    Subscription,
+)
+
+log = structlog.get_logger()
+
+NO_HEADERS: Headers = {}
+PENDING_BYTES_MAX = 8 << 20
+RECONNECT_WAIT_S: Any = 0.25
+PING_INTERVAL_S = 5
+
+
+def to_message(msg: Msg) -> Message:
+    return Message(msg.subject, msg.data, msg.headers or NO_HEADERS, msg.reply)
+
+
+class NatsSubscriptionHandle:
+    def __init__(self, subscription: NatsSubscription) -> None:
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        with contextlib.suppress(nats.errors.Error):
+            await self._subscription.unsubscribe()
+
+    async def drain(self) -> None:
+        with contextlib.suppress(nats.errors.Error):
+            await self._subscription.drain()  # type: ignore[no-untyped-call]
+
+
+@dataclass
+class NatsService:
+    service: nats.micro.service.Service
+
+    async def drain(self) -> None:
+        """micro's own stop() unsubscribes and drops what is queued; drain each subscription first."""
+        for endpoint in self.service._endpoints:
+            subscription = endpoint._subscription
+            if subscription is not None:
+                with contextlib.suppress(nats.errors.Error):
+                    await subscription.drain()
+            endpoint._subscription = None
+        self.service._endpoints = []
+
+    async def stop(self) -> None:
+        with contextlib.suppress(nats.errors.Error):
+            await self.service.stop()
+
+
+class NatsBus:
+    """`connect` makes it; `closed` is set when the client gave up for good (a fatal -ERR), which must end the process."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._callbacks: list[Callable[[], None]] = []
+        self.closed = asyncio.Event()
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    @property
+    def round_trip_url(self) -> str:
+        url = self._client.connected_url
+        return f"{url.hostname}:{url.port}" if url else ""
+
+    async def publish(self, subject: str, data: bytes, headers: Headers | None = None, reply: str = "") -> None:
+        try:
+            await self._client.publish(subject, data, reply, dict(headers) if headers else None)
+        except nats.errors.Error as error:
+            raise BusDown(str(error)) from error
+
+    async def request(
+        self, subject: str, data: bytes, *, headers: Headers | None = None, timeout_s: float = 5.0
+    ) -> Message:
+        try:
+            answer = await self._client.request(
+                subject, data, timeout=timeout_s, headers=dict(headers) if headers else None
+            )
+        except nats.errors.NoRespondersError as error:
+            raise NoResponders(subject) from error
+        except TimeoutError as error:
+            raise BusTimeout(subject) from error
+        except nats.errors.Error as error:
+            raise BusDown(f"{subject}: {error}") from error
+        return to_message(answer)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        async def callback(msg: Msg) -> None:
+            await handler(to_message(msg))
+
+        try:
+            return NatsSubscriptionHandle(await self._client.subscribe(subject, queue=queue, cb=callback))
+        except nats.errors.Error as error:
+            raise BusDown(str(error)) from error
+
+    def new_inbox(self) -> str:
+        return str(self._client.new_inbox())
+
+    async def barrier(self) -> None:
+        """flush() lets its PING overtake pending commands: write those out first."""
+        try:
+            await self._client._flush_pending(force_flush=True)
+            await self._client.flush()
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BusDown(str(error)) from error
+
+    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    async def reconnected(self) -> None:
+        log.info("bus reconnected", server=self.round_trip_url)
+        for callback in tuple(self._callbacks):
+            callback()
+
+    async def add_service(
+        self, name: str, version: str, endpoints: Sequence[Endpoint], *, queue: str, metadata: Headers
+    ) -> Service:
+        service = await nats.micro.add_service(
+            self._client, name=name, version=version, queue_group=queue, metadata=dict(metadata)
+        )
+        for endpoint in endpoints:
+            await service.add_endpoint(
+                name=endpoint.name, subject=endpoint.subject, handler=_micro_handler(endpoint.handler)
+            )
+        await self.barrier()
+        return NatsService(service)
+
+    async def close(self) -> None:
+        self._callbacks.clear()
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._client.drain()
+
+
+def _micro_handler(handler: Handler) -> Callable[[Any], Awaitable[None]]:
+    async def handle(request: Any) -> None:
+        await handler(to_message(request._msg))
+
+    return handle
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    user: str = "",
+    password: str = "",
+    credentials_file: str = "",
+    connect_timeout_s: float = 5.0,
+) -> NatsBus:
+    """Connect and keep reconnecting for ever; raises BusDown when the first connection fails."""
+    client = Client()
+    bus = NatsBus(client)
+
+    async def on_error(error: Exception) -> None:
+        log.warning("bus error", error=str(error) or type(error).__name__)
+
+    async def on_disconnect() -> None:
+        log.warning("bus disconnected")
+
+    async def on_closed() -> None:
+        bus.closed.set()
+
+    options: dict[str, Any] = {"user": user, "password": password} if user else {}
+    if credentials_file:
+        options["user_credentials"] = credentials_file
+    try:
+        await asyncio.wait_for(
+            client.connect(
+                url.split(","),
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=bus.reconnected,
+                closed_cb=on_closed,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,
+                connect_timeout=2,
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=2,
+                pending_size=PENDING_BYTES_MAX,
+                **options,
+            ),
+            connect_timeout_s,
+        )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise BusDown(f"{url.rpartition('@')[2]}: {str(error) or type(error).__name__}") from error
+    return bus

@@ -1,0 +1,41 @@
+"""Verb arguments on NATS where REST has the id in its path; the rest of the body is the REST body."""
+
+from pointsman.contracts.base import Request
+from pointsman.contracts.server import HeartbeatRequest, MaintenanceRequest, ServerRequest
+from pointsman.contracts.task import ExtendRequest, Reason, TaskUpdate
+
+
+class TaskId(Request):
+    id: str
+
+
+class UpdateTask(Request):
+    id: str
+    update: TaskUpdate
+
+
+class CancelTask(Request):
+    id: str
+    reason: Reason | None = None
+
+
+class ExtendTask(Request):
+    id: str
+    extend: ExtendRequest
+
+
+class RegisterServer(Request):
+    """`if_match` is the revision the caller has seen, for a replacement of another configuration."""
+
+    server: ServerRequest
+    if_match: int | None = None
+
+
+class BeatServer(Request):
+    id: str
+    heartbeat: HeartbeatRequest
+
+
+class MaintainServer(Request):
+    id: str
+    maintenance: MaintenanceRequest

@@ -1,0 +1,261 @@
+"""The fleet: what is registered, what the operator wants, what the health machine sees, what clients read."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from pointsman.contracts.base import Message, Record, Request
+from pointsman.contracts.record import POOL_DEFAULT
+from pointsman.contracts.task import DAY_MS, Key, Label, Name, Reason
+
+Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Names = Annotated[tuple[Name, ...], Meta(max_length=64)]
+
+
+class Endpoints(Request):
+    predict: Url
+    health: Url | None = None
+    metrics: Url | None = None
+
+
+class ServerRequest(Request):
+    """`POST /api/servers`; either `endpoints` or `url` (then predict is `url`/predict, health `url`/health)."""
+
+    id: Name | None = None
+    name: Annotated[str, Meta(max_length=128)] | None = None
+    endpoints: Endpoints | None = None
+    url: Url | None = None
+    is_async: bool = field(name="async", default=True)
+    api_key: Annotated[str, Meta(max_length=4096)] | None = None
+    max_concurrent: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    capabilities: Names = ()
+    groups: Names = ()
+    priority: Annotated[int, Meta(ge=0, le=10)] = 1
+    weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    pool: Name = POOL_DEFAULT
+    labels: Annotated[dict[Key, Label], Meta(max_length=32)] = {}
+    version: Annotated[str, Meta(max_length=64)] | None = None
+    cancel: bool = False
+    cancel_on_disconnect: bool = False
+
+
+class ServerConfig(Record):
+    """Key `config.<id>` of `servers`: what the operator set, without secrets."""
+
+    id: str
+    name: str
+    predict: str
+    health: str
+    registered_at: int
+    metrics: str | None = None
+    is_async: bool = field(name="async", default=True)
+    max_concurrent: int = 10
+    capabilities: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    priority: int = 1
+    weight: int = 1
+    pool: str = POOL_DEFAULT
+    labels: dict[str, str] = {}
+    version: str | None = None
+    cancel: bool = False
+    cancel_on_disconnect: bool = False
+
+
+class ServerSecret(Record):
+    """Key `secret.<id>` of `servers`: never leaves the services. The credential is stored as a SHA-256."""
+
+    api_key: str | None
+    credential_hash: str
+    signing_secret: str
+
+
+class Wanted(StrEnum):
+    """The operator's axis."""
+
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    MAINTENANCE = "MAINTENANCE"
+    REMOVED = "REMOVED"
+
+
+class ServerAdmin(Record):
+    """Key `admin.<id>` of `servers`; `until` is when a drain gives the rest back, in ms since the epoch."""
+
+    wanted: Wanted = Wanted.ACTIVE
+    since: int = 0
+    reason: str | None = None
+    until: int | None = None
+    by: str = ""
+    remove: bool = False
+
+
+class HealthState(StrEnum):
+    """The operational axis; BALANCING.md §3."""
+
+    NEW = "NEW"
+    WARMING = "WARMING"
+    HEALTHY = "HEALTHY"
+    SUSPECT = "SUSPECT"
+    UNHEALTHY = "UNHEALTHY"
+    RECOVERING = "RECOVERING"
+
+
+class ServerHealth(Record):
+    """Key `health.<id>` of `servers`: written by the prober when the state changes. Times in ms since the epoch."""
+
+    state: HealthState = HealthState.NEW
+    since: int = 0
+    registered_at: int = 0
+    last_check: int | None = None
+    next_check: int | None = None
+    consecutive_failures: int = 0
+    consecutive_successes: int = 0
+    error: str | None = None
+
+
+class Usage(Message, omit_defaults=True):
+    cpu: Annotated[float, Meta(ge=0)] | None = None
+    memory: Annotated[float, Meta(ge=0)] | None = None
+    gpu: Annotated[float, Meta(ge=0)] | None = None
+
+
+class HeartbeatRequest(Request):
+    status: Annotated[str, Meta(max_length=32)] = "healthy"
+    active_tasks: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    metrics: Usage | None = None
+    running: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=10_000)] | None = None
+    free_slots: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    seq: Annotated[int, Meta(ge=0)] | None = None
+    boot_id: Annotated[str, Meta(max_length=128)] | None = None
+    ready: bool | None = None
+
+
+class Heartbeat(Message, omit_defaults=True):
+    """A heartbeat as it is told to every part that folds it; core message, never stored."""
+
+    server_id: str
+    at: int
+    status: str
+    active_tasks: int | None = None
+    seq: int | None = None
+    boot_id: str | None = None
+    metrics: Usage | None = None
+
+
+class HeartbeatAnswer(Message):
+    success: bool
+    message: str
+    drain: bool
+    cancel: tuple[str, ...]
+
+
+class MaintenanceRequest(Request):
+    """`maintenance` or `enabled`, one of the two."""
+
+    maintenance: bool | None = None
+    enabled: bool | None = None
+    reason: Reason | None = None
+    drain_timeout_ms: Annotated[int, Meta(ge=0, le=DAY_MS)] | None = None
+
+
+class RegisterAnswer(Message, omit_defaults=True):
+    server_id: str
+    message: str
+    credential: str | None = None
+    signing_secret: str | None = None
+
+
+class MaintenanceAnswer(Message):
+    success: bool
+    message: str
+
+
+class UnregisterAnswer(Message):
+    server_id: str
+    message: str
+
+
+class HealthView(Message):
+    status: str
+    state: HealthState
+    score: int
+    last_heartbeat: int | None
+    last_check: int | None
+    consecutive_failures: int
+    next_check: int | None
+
+
+class Server(Message):
+    """The answer of `GET /api/servers/{id}`; `current_load` is active / effective limit, durations in ms."""
+
+    id: str
+    name: str
+    status: str
+    health: HealthView
+    registered_at: int
+    last_heartbeat: int | None
+    uptime: int
+    time_since_last_heartbeat: int | None
+    groups: tuple[str, ...]
+    priority: int
+    weight: int
+    capabilities: tuple[str, ...]
+    max_concurrent: int
+    effective_limit: int
+    active_tasks: int
+    current_load: float
+    version: str | None
+    pool: str
+    labels: dict[str, str]
+    endpoints: dict[str, str]
+    is_async: bool = field(name="async")
+    wanted: Wanted
+    reason: str | None
+
+
+class ServerPage(Message):
+    servers: tuple[Server, ...]
+    cursor: str | None
+
+
+class ServerQuery(Request):
+    status: str | None = None
+    group: str | None = None
+    pool: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 200
+    cursor: str | None = None
+
+
+class ServerId(Request):
+    """The argument of verbs that take one server."""
+
+    id: str
+    drain: bool = False
+    window: str | None = None
+
+
+class ServerMetrics(Message):
+    """Rates in 0-100, times in ms, `uptime` in ms since registration."""
+
+    tasks_processed: int
+    success_count: int
+    failure_count: int
+    success_rate: float
+    average_response_time: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    active_tasks: int
+    current_load: float
+    health_score: int
+    healthy: bool
+    status: str
+    max_capacity: int
+    capabilities: tuple[str, ...]
+    uptime: int
+
+
+class ServerMetricsAnswer(Message):
+    server_id: str
+    metrics: ServerMetrics

@@ -1,0 +1,97 @@
+"""Statistics answers of `API.md` §3; rates in 0-100, times in ms, `asOf` in ms since the epoch."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pointsman.contracts.balancer import PoolStatus, ServerLoad
+from pointsman.contracts.base import Message, Request
+
+Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$(?!\n)")]
+
+
+class StatisticsQuery(Request):
+    """A day, or the range [from, to) in ms since the epoch; at most 90 days."""
+
+    date: Date | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    server_id: str | None = None
+
+
+class TopServer(Message):
+    server_id: str
+    tasks_processed: int
+    success_rate: float
+
+
+class HourCount(Message):
+    hour: int
+    tasks: int
+
+
+class TaskStatistics(Message):
+    total_tasks: int
+    pending_tasks: int
+    processing_tasks: int
+    successful_tasks: int
+    failed_tasks: int
+    retried_tasks: int
+    cancelled_tasks: int
+    timeout_tasks: int
+    average_processing_time: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    wait_p50: float | None
+    wait_p95: float | None
+    wait_p99: float | None
+    server_count: int
+    top_servers: tuple[TopServer, ...]
+    hourly_trend: tuple[HourCount, ...]
+    as_of: int
+
+
+class HourStatistics(Message):
+    hour: int
+    period: str
+    created: int
+    completed: int
+    successful: int
+    failed: int
+    tasks: int
+    average_time: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class HourlyStatistics(Message):
+    date: str
+    hourly_breakdown: tuple[HourStatistics, ...]
+    as_of: int
+
+
+class ServerStatistics(Message):
+    server_id: str
+    tasks_processed: int
+    success_count: int
+    failure_count: int
+    success_rate: float
+    average_processing_time: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    uptime: int | None
+    as_of: int
+
+
+class LoadBalancerStatistics(Message):
+    algorithm: str
+    pools: dict[str, PoolStatus]
+    server_distribution: dict[str, ServerLoad]
+    total_active_tasks: int
+    average_load: float
+    pending: int
+    leader: str | None
+    as_of: int

@@ -1,0 +1,76 @@
+"""Every subject, bucket, stream and header name; no subject string is written anywhere else."""
+
+PREFIX = "pointsman"
+QUEUE_GROUP = "pointsman"
+
+BUCKET_TASKS = "tasks"
+BUCKET_LEASES = "leases"
+BUCKET_SERVERS = "servers"
+BUCKET_SETTINGS = "settings"
+BUCKET_LEADERS = "leaders"
+BUCKET_IDEMPOTENCY = "idempotency"
+STREAM_HISTORY = "HISTORY"
+CONSUMER_HISTORY = "history"
+
+HEADER_OPERATION = "Pointsman-Op"
+HEADER_SUB = "Pointsman-Sub"
+HEADER_ROLES = "Pointsman-Roles"
+HEADER_REQUEST_ID = "Pointsman-Request-Id"
+HEADER_ATTEMPT_TOKEN = "Pointsman-Attempt-Token"  # noqa: S105 - a header name
+HEADER_REVISION = "Pointsman-Revision"
+HEADER_IDEMPOTENCY_KEY = "Pointsman-Idempotency-Key"
+HEADER_REPLAYED = "Pointsman-Replayed"
+HEADER_ERROR_CODE = "Nats-Service-Error-Code"
+HEADER_ERROR = "Nats-Service-Error"
+
+VIEW_HEARTBEAT = f"{PREFIX}.view.heartbeat"
+VIEW_EXECUTORS = f"{PREFIX}.view.executors"
+VIEW_RELEASES = f"{PREFIX}.view.releases"
+VIEW_LOAD = f"{PREFIX}.view.load"
+VIEW_EVIDENCE = f"{PREFIX}.view.evidence"
+
+
+def verb(service: str, name: str) -> str:
+    """The request subject of a service's verb, e.g. `pointsman.task.create`."""
+    return f"{PREFIX}.{service}.{name}"
+
+
+def stream_of(bucket: str) -> str:
+    return f"KV_{bucket}"
+
+
+def key(bucket: str, name: str) -> str:
+    return f"$KV.{bucket}.{name}"
+
+
+def key_name(subject: str) -> str:
+    """The key that a KV subject stands for: `$KV.tasks.task_1` -> `task_1`."""
+    return subject.split(".", 2)[2]
+
+
+def view_task(task_id: str) -> str:
+    """Republish of the `tasks` bucket: a hint, refetch on a gap."""
+    return f"{PREFIX}.view.task.{task_id}"
+
+
+def view_lease(task_id: str) -> str:
+    return f"{PREFIX}.view.lease.{task_id}"
+
+
+def execute(executor: str) -> str:
+    """Where the leader hands attempts to one executor."""
+    return f"{PREFIX}.executor.{executor}.execute"
+
+
+def abort(executor: str) -> str:
+    """Where the leader tells one executor to end an attempt's call."""
+    return f"{PREFIX}.executor.{executor}.abort"
+
+
+def token(name: str) -> str:
+    """A server or pool id as one subject token: `.` is not allowed inside a token, `=` is not allowed in ids."""
+    return name.replace(".", "=")
+
+
+def from_token(value: str) -> str:
+    return value.replace("=", ".")

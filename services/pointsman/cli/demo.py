@@ -1,0 +1,25 @@
+"""`pointsman demo`: the whole system and four example backends, at work on Python's standard library."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--exit", "exit_after", is_flag=True, help="End after the table instead of staying up.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the embedded system.  [default: a fresh one, removed at the end]",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the gateway; 0 takes a free one.")
+@click.option("--modules", type=click.IntRange(min=1), help="Only the first N modules.")
+def demo(exit_after: bool, data_dir: Path | None, port: int, modules: int | None) -> None:
+    """Count every module of Python's standard library through four backends, and check the sums.
+
+    Exits with 1 when what Pointsman stored is not what is counted locally.
+    """
+    from pointsman.cli.demo_run import Options, run
+
+    sys.exit(run(Options(data_dir=data_dir and data_dir.absolute(), port=port, modules=modules, exit=exit_after)))

@@ -1,0 +1,168 @@
+"""What `pointsman doctor` looks at: each check returns findings, none raises."""
+
+import asyncio
+import re
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from pointsman.client import nats_bus
+from pointsman.client.bus import BusError
+from pointsman.services.runtime.settings import RUN_FILE, SECRET_FILE, Settings
+
+TIMEOUT_S = 5.0
+SKEW_MAX_S = 2.0
+NATS_VERSION_MIN = (2, 14)
+POSTGRES_VERSION_MIN = 15
+PRIVATE_FILES = (RUN_FILE, SECRET_FILE, "postgres.password", "nats/identity.json", "nats/nats.conf")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    is_fine: bool
+    text: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in the order in which it is shown."""
+    checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...] = (
+        broker,
+        broker_keeps,
+        database,
+        folder,
+        secret,
+    )
+    return [finding for check in checks for finding in await check(settings)]
+
+
+async def broker(settings: Settings) -> list[Finding]:
+    try:
+        bus = await nats_bus.connect(
+            settings.nats_url,
+            name="pointsman doctor",
+            user=settings.nats_user,
+            password=settings.nats_password,
+            credentials_file=settings.nats_creds_file,
+            connect_timeout_s=TIMEOUT_S,
+        )
+    except BusError as error:
+        return [Finding(False, f"NATS cannot be reached: {error}")]
+    try:
+        answer = msgspec.json.decode((await bus.request("$JS.API.INFO", b"", timeout_s=TIMEOUT_S)).data)
+    except BusError:
+        return [Finding(False, "NATS is reached, but JetStream does not answer")]
+    finally:
+        await bus.close()
+    return [Finding("error" not in answer, "NATS is reached, JetStream answers" + _refusal(answer))]
+
+
+async def broker_keeps(settings: Settings) -> list[Finding]:
+    """Only the monitoring address tells whether the broker syncs before it acknowledges."""
+    if not settings.nats_monitor_url:
+        return [Finding(False, "cannot prove that NATS syncs each write: set POINTSMAN_NATS_MONITOR_URL")]
+    asked_s = time.time()
+    server = await asyncio.to_thread(_asked, f"{settings.nats_monitor_url.rstrip('/')}/varz")
+    if server is None:
+        return [Finding(False, f"NATS monitoring does not answer at {settings.nats_monitor_url}")]
+    return [_nats_version(server), _syncs(server), _skew("NATS", _instant(server), asked_s, time.time())]
+
+
+async def database(settings: Settings) -> list[Finding]:
+    try:
+        connection = await asyncpg.connect(settings.postgres_dsn, timeout=TIMEOUT_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return [Finding(False, f"Postgres cannot be reached: {str(error) or type(error).__name__}")]
+    try:
+        asked_s = time.time()
+        now = await connection.fetchval("SELECT clock_timestamp()", timeout=TIMEOUT_S)
+        answered_s = time.time()
+        fsync = await connection.fetchval("SHOW fsync", timeout=TIMEOUT_S)
+        version = str(await connection.fetchval("SHOW server_version", timeout=TIMEOUT_S))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return [Finding(False, f"Postgres does not answer: {str(error) or type(error).__name__}")]
+    finally:
+        await connection.close(timeout=TIMEOUT_S)
+    return [
+        Finding(_leading(version)[0] >= POSTGRES_VERSION_MIN, f"Postgres {version} is reached"),
+        Finding(fsync == "on", f"Postgres fsync is {fsync}"),
+        _skew("Postgres", now.timestamp(), asked_s, answered_s),
+    ]
+
+
+async def folder(settings: Settings) -> list[Finding]:
+    return await asyncio.to_thread(_folder, settings)
+
+
+def _folder(settings: Settings) -> list[Finding]:
+    if not settings.data_dir:
+        return []
+    home = Path(settings.data_dir)
+    if not home.is_dir():
+        return [Finding(False, f"data folder {home} does not exist")]
+    files = [path for name in PRIVATE_FILES if (path := home / name).exists()]
+    return [
+        Finding(
+            not home.stat().st_mode & (stat.S_IRWXO & ~stat.S_IXOTH), f"data folder {home} cannot be listed by others"
+        ),
+        *(Finding(not _is_open(path), f"{path.name} is readable by its owner only") for path in files),
+    ]
+
+
+async def secret(settings: Settings) -> list[Finding]:
+    return [
+        Finding(bool(settings.jwt_secret), "token secret is set" if settings.jwt_secret else "no token secret is set")
+    ]
+
+
+def _syncs(server: dict[str, Any]) -> Finding:
+    config = server.get("jetstream", {}).get("config", {})
+    if config.get("sync_always"):
+        return Finding(True, "NATS syncs each write before it acknowledges (sync_interval: always)")
+    return Finding(
+        False,
+        "NATS acknowledges before it syncs: a power cut loses accepted tasks; set jetstream.sync_interval: always",
+    )
+
+
+def _nats_version(server: dict[str, Any]) -> Finding:
+    version = str(server.get("version", "?"))
+    wanted = ".".join(str(part) for part in NATS_VERSION_MIN)
+    return Finding(_leading(version) >= NATS_VERSION_MIN, f"NATS {version} (at least {wanted})")
+
+
+def _leading(version: str) -> tuple[int, int]:
+    """Major and minor of `2.15.0-beta.1` or `18.6 (Debian 18.6-1)`."""
+    found = re.match(r"(\d+)(?:\.(\d+))?", version)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
+def _skew(name: str, theirs_s: float, asked_s: float, answered_s: float) -> Finding:
+    skew_s = max(0.0, asked_s - theirs_s, theirs_s - answered_s)
+    return Finding(skew_s <= SKEW_MAX_S, f"clock of {name} is {skew_s:.1f} s off ours (at most {SKEW_MAX_S:.0f} s)")
+
+
+def _instant(server: dict[str, Any]) -> float:
+    return datetime.fromisoformat(str(server["now"])).timestamp()
+
+
+def _asked(url: str) -> dict[str, Any] | None:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - settings allow http and https
+            return msgspec.json.decode(answer.read(), type=dict[str, Any])
+    except (OSError, urllib.error.URLError, msgspec.DecodeError):
+        return None
+
+
+def _refusal(answer: dict[str, Any]) -> str:
+    return f": {answer['error'].get('description', '')}" if "error" in answer else ""
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -1,0 +1,57 @@
+"""The command `pointsman`: names its subcommands and imports one only when it is used."""
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "demo": "demo:demo",
+    "doctor": "doctor:doctor",
+    "migrate": "migrate:migrate",
+    "serve": "serve:serve",
+    "settings": "settings:settings",
+    "token": "token:token",
+    "up": "up:up",
+}
+SUMMARIES = {
+    "demo": "Run the whole system on real input and check the result.",
+    "doctor": "Check that the stores can be reached and keep what they acknowledge.",
+    "migrate": "Bring database and broker to this version's layout.",
+    "serve": "Run the named services against existing stores.",
+    "settings": "Show every setting, its default and its value.",
+    "token": "Print an access token.",
+    "up": "Run everything on this machine.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose help needs no import of its commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"pointsman.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pointsman", prog_name="pointsman")
+def pointsman() -> None:
+    """Pointsman: the push dispatcher you can host yourself."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    return pointsman.main(args=arguments, prog_name="pointsman")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The services: each object type of Pointsman on its own subjects."""

@@ -1,0 +1,115 @@
+"""The composition root: settings, one connection, the named services, until told to stop."""
+
+import asyncio
+import importlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Sequence
+
+import structlog
+import uvloop
+
+from pointsman.client.bus import BusDown, BusError
+from pointsman.client.nats_bus import NatsBus, connect
+from pointsman.contracts.errors import PointsmanError
+from pointsman.services.runtime import buckets, logs
+from pointsman.services.runtime.clock import SystemClock
+from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.settings import Settings, SettingsError, load
+
+log = structlog.get_logger()
+
+SERVICES = ("gateway", "task", "registry", "balancer", "instance", "history", "statistics")
+START_S = 60.0
+STOP_S = 12.0
+CONNECT_RETRY_S = 0.5
+
+
+def run(names: Sequence[str], settings: Settings) -> int:
+    """Run the named services in this process; returns the exit code."""
+    unknown = [name for name in names if name not in SERVICES]
+    if unknown or not names:
+        print(f"unknown service {', '.join(unknown)}; one of {', '.join(SERVICES)}", file=sys.stderr)  # noqa: T201
+        return 2
+    logs.configure("+".join(names), level=settings.log_level, form=settings.log_format)
+    return uvloop.run(_run(names, settings))
+
+
+async def _run(names: Sequence[str], settings: Settings) -> int:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    bus = await _connected(settings, f"{'+'.join(names)}@{instance}", stopped)
+    if bus is None:
+        return 0
+    context = Context(bus=bus, settings=settings, clock=SystemClock(), instance=instance)
+    services: list[RunningService] = [
+        importlib.import_module(f"pointsman.services.{name}.service").build(context) for name in names
+    ]
+    try:
+        return await _serve(bus, services, settings, stopped)
+    finally:
+        await bus.close()
+
+
+async def _connected(settings: Settings, name: str, stopped: asyncio.Event) -> NatsBus | None:
+    while not stopped.is_set():
+        try:
+            return await connect(
+                settings.nats_url,
+                name=name,
+                user=settings.nats_user,
+                password=settings.nats_password,
+                credentials_file=settings.nats_creds_file,
+            )
+        except BusDown as error:
+            log.warning("bus not reachable, trying again", error=str(error))
+            await _wait(stopped.wait(), CONNECT_RETRY_S)
+    return None
+
+
+async def _serve(bus: NatsBus, services: list[RunningService], settings: Settings, stopped: asyncio.Event) -> int:
+    """Start in order, wait for a signal or the end of the bus, stop in reverse order."""
+    started: list[RunningService] = []
+    try:
+        async with asyncio.timeout(START_S):
+            await buckets.ensure(bus, relaxed=settings.durability == "relaxed", replicas=settings.replicas)
+            for service in services:
+                await service.start()
+                started.append(service)
+    except (PointsmanError, BusError, TimeoutError) as error:
+        log.error("start failed", error=str(error) or type(error).__name__)
+        return 1
+    log.info("started")
+    over = {asyncio.create_task(stopped.wait()), asyncio.create_task(bus.closed.wait())}
+    await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+    for task in over:
+        task.cancel()
+    for service in reversed(started):
+        await _wait(service.stop(), STOP_S)
+    log.info("stopped")
+    return 0 if stopped.is_set() else 1
+
+
+async def _wait(work: Awaitable[object], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return
+
+
+def main() -> int:
+    try:
+        return run(sys.argv[1:], load(os.environ))
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

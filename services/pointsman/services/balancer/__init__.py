@@ -1,0 +1,1 @@
+"""The balancer: which task goes where and when; one leader decides, standbys follow."""

@@ -1,0 +1,88 @@
+"""One live task as the leader keeps it: small, because there may be a million."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pointsman.contracts.record import Lease, TaskHead
+
+
+class State(Enum):
+    DELAYED = auto()
+    PENDING = auto()
+    RESERVED = auto()
+    RUNNING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What tasks have in common; one object serves all tasks that agree in it. `timeout_ms` bounds an attempt."""
+
+    type: str
+    pool: str
+    capabilities: frozenset[str]
+    priority: int
+    timeout_ms: int
+
+    @property
+    def requirement(self) -> "Requirement":
+        return self.pool, self.capabilities
+
+
+Requirement = tuple[str, frozenset[str]]
+
+
+class Shapes:
+    """Interns shapes."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Shape, Shape] = {}
+
+    def of(self, head: TaskHead) -> Shape:
+        spec = head.spec
+        shape = Shape(spec.type, spec.pool, frozenset(spec.capabilities), spec.priority, spec.timeout_ms)
+        return self._shapes.setdefault(shape, shape)
+
+
+class Entry:
+    """A live task: `due` and `deadline` in ms since the epoch, `raw` the stored record while it is at hand."""
+
+    __slots__ = (
+        "affinity_key",
+        "concurrency_key",
+        "deadline",
+        "due",
+        "fairness_key",
+        "generation",
+        "id",
+        "lease",
+        "lease_revision",
+        "raw",
+        "revision",
+        "shape",
+        "state",
+    )
+
+    def __init__(self, head: TaskHead, shape: Shape, revision: int) -> None:
+        spec = head.spec
+        self.id = head.id
+        self.shape = shape
+        self.revision = revision
+        self.generation = head.generation
+        self.deadline = spec.deadline
+        self.due = spec.run_at if spec.run_at is not None else head.created_at
+        self.fairness_key = spec.fairness_key
+        self.concurrency_key = spec.concurrency_key
+        self.affinity_key = spec.affinity_key
+        self.lease: Lease | None = None
+        self.lease_revision = 0
+        self.raw: bytes | None = None
+        self.state = State.DELAYED
+
+    def __lt__(self, other: "Entry") -> bool:
+        """Only for heaps that hold an entry twice: any order will do."""
+        return False
+
+    @property
+    def avoids(self) -> str | None:
+        """The server of the last attempt, if that went wrong: the next goes elsewhere where it can."""
+        return self.lease.attempts[-1].server_id if self.lease is not None and self.lease.attempts else None

@@ -1,0 +1,302 @@
+"""What the leader knows, folded from the buckets: live tasks, who waits, who runs where. No I/O; time by argument."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from random import Random
+
+from pointsman.contracts.execution import Abort, attempt_key
+from pointsman.contracts.lifecycle import is_terminal
+from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
+from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
+from pointsman.services.balancer.fleet import Fleet, ServerState
+from pointsman.services.balancer.pending import PendingIndex
+from pointsman.services.balancer.slots import Slots
+from pointsman.services.balancer.timers import Timers, Wheel
+
+ENDED_KEPT_MS = 60_000
+RAW_BYTES_MAX = 8 * 1024
+RAW_TOTAL_BYTES_MAX = 16 << 20
+LEARN_WITHIN_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """This task goes to this server; the slot is already held under `attempt`."""
+
+    entry: Entry
+    server_id: str
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    type: str
+    affinity_key: str | None
+
+
+class Model:
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.pending = PendingIndex()
+        self.slots = Slots()
+        self.fleet = Fleet(self.slots)
+        self.running: dict[str, Entry] = {}
+        self.aborts: list[tuple[str, Abort]] = []
+        self.by_executor: dict[str, int] = {}
+        self._shapes = Shapes()
+        self._delayed: Timers[str] = Timers()
+        self._attempts_due: Timers[tuple[str, int]] = Timers()
+        self._deadlines: Wheel[str] = Wheel()
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
+        self._raw_bytes = 0
+
+    def fold_task(self, head: TaskHead, revision: int, raw: bytes, now: int, now_s: float) -> None:
+        """A record of the `tasks` bucket, in stream order."""
+        entry = self.entries.get(head.id)
+        if entry is not None and revision <= entry.revision:
+            return
+        if entry is not None:
+            self._drop(entry, head, now, now_s)
+        elif is_terminal(head.status):
+            self._linger(head, now)
+        if is_terminal(head.status):
+            self._ended[head.id] = now
+            self._orphans.pop(head.id, None)
+            return
+        self._add(head, revision, raw, now, entry)
+
+    def _add(self, head: TaskHead, revision: int, raw: bytes, now: int, before: Entry | None) -> None:
+        entry = Entry(head, self._shapes.of(head), revision)
+        self.entries[head.id] = entry
+        self._ended.pop(head.id, None)
+        self._deadlines.add(entry.deadline, entry.id)
+        if len(raw) <= RAW_BYTES_MAX and self._raw_bytes + len(raw) <= RAW_TOTAL_BYTES_MAX:
+            entry.raw = raw
+            self._raw_bytes += len(raw)
+        orphan = self._orphans.pop(head.id, None)
+        if orphan is not None:
+            self._set_lease(entry, orphan[0], orphan[1])
+        elif before is not None:
+            entry.lease_revision = before.lease_revision
+        self._place(entry, now)
+
+    def fold_lease(self, task_id: str, lease: Lease, revision: int, now: int, now_s: float) -> None:
+        """A record of the `leases` bucket, in stream order; it may come before or after its task."""
+        entry = self.entries.get(task_id)
+        if entry is None:
+            if task_id not in self._ended:
+                self._orphans[task_id] = (lease, revision, now)
+            return
+        if revision <= entry.lease_revision:
+            return
+        if lease.generation != entry.generation:
+            entry.lease_revision = revision
+            return
+        before = entry.lease.current if entry.lease is not None else None
+        self._unplace(entry)
+        self._set_lease(entry, lease, revision)
+        if before is not None and (lease.current is None or lease.current.number != before.number):
+            self._attempt_ended(entry, before, lease, now, now_s)
+        self._place(entry, now)
+
+    def _attempt_ended(self, entry: Entry, before: CurrentAttempt, lease: Lease, now: int, now_s: float) -> None:
+        key = attempt_key(entry.id, entry.generation, before.number)
+        lingers = next((one for one in lease.lingering if one.number == before.number), None)
+        if lingers is not None and lingers.until > now:
+            self.slots.linger(before.server_id, key, lingers.start_by, lingers.until)
+        else:
+            self.slots.free(before.server_id, key)
+        if lease.attempts and lease.attempts[-1].number == before.number:
+            self._learn(entry.shape, lease.attempts[-1], now, now_s)
+
+    def next_decision(self, now: int, now_s: float, rng: Random) -> Decision | None:
+        """The most urgent task that some server can take now; its slot is held when this returns."""
+        best: tuple[tuple[int, int, str], Entry, list[ServerState]] | None = None
+        for entry in self.pending.heads():
+            order = (-entry.shape.priority, entry.due, entry.id)
+            if best is not None and order > best[0]:
+                continue
+            eligible = self.fleet.eligible(entry.shape.requirement, now)
+            if eligible:
+                best = (order, entry, eligible)
+        if best is None:
+            return None
+        _, entry, eligible = best
+        if entry.avoids is not None and len(eligible) > 1:
+            eligible = [server for server in eligible if server.id != entry.avoids] or eligible
+        wish = Wish(entry.shape.type, entry.affinity_key)
+        server = self.fleet.policy(entry.shape.pool).pick(eligible, wish, now_s, rng)
+        return self._reserve(entry, server.id)
+
+    def _reserve(self, entry: Entry, server_id: str) -> Decision:
+        number = (entry.lease.attempt if entry.lease else 0) + 1
+        key = attempt_key(entry.id, entry.generation, number)
+        self.pending.take(entry)
+        entry.state = State.RESERVED
+        self.slots.hold(server_id, key)
+        return Decision(entry, server_id, key)
+
+    def committed(self, decision: Decision, lease: Lease, revision: int, now: int) -> bool:
+        """The lease is written. False when the task ended meanwhile: then nothing may be sent."""
+        entry = decision.entry
+        if self.entries.get(entry.id) is not entry:
+            self.slots.free(decision.server_id, decision.attempt)
+            return False
+        if revision > entry.lease_revision:
+            self._set_lease(entry, lease, revision)
+            self._place(entry, now)
+        held = entry.lease.current if entry.lease else None
+        return held is not None and lease.current is not None and held.number == lease.current.number
+
+    def withdraw(self, decision: Decision, now: int) -> None:
+        """The lease could not be written: give the slot back and let the task wait again."""
+        entry = decision.entry
+        if entry.state is not State.RESERVED:
+            return
+        self.slots.free(decision.server_id, decision.attempt)
+        if self.entries.get(entry.id) is entry:
+            self._place(entry, now)
+
+    def tick(self, now: int, now_s: float) -> None:
+        """Let what has become due wait for a slot; forget what is over."""
+        for task_id in self._delayed.due(now):
+            entry = self.entries.get(task_id)
+            if entry is not None and entry.state is State.DELAYED:
+                self._place(entry, now)
+        self.slots.expire(now)
+        self.fleet.tick(now_s)
+        while self._ended and next(iter(self._ended.values())) < now - ENDED_KEPT_MS:
+            self._ended.popitem(last=False)
+        while self._orphans and next(iter(self._orphans.values()))[2] < now - ENDED_KEPT_MS:
+            self._orphans.popitem(last=False)
+
+    def attempts_overdue(self, now: int) -> list[Entry]:
+        """Running tasks whose attempt's deadline has passed."""
+        overdue = []
+        for task_id, number in self._attempts_due.due(now):
+            entry = self.running.get(task_id)
+            current = entry.lease.current if entry is not None and entry.lease else None
+            if entry is None or current is None or current.number != number:
+                continue
+            if current.deadline > now:
+                self._attempts_due.add(current.deadline, (task_id, number))
+            else:
+                overdue.append(entry)
+        return overdue
+
+    def tasks_overdue(self, now: int) -> list[Entry]:
+        """Live tasks whose own deadline has passed."""
+        return [e for i in self._deadlines.due(now) if (e := self.entries.get(i)) is not None and e.deadline <= now]
+
+    def watch_again(self, entry: Entry, at: int) -> None:
+        """Look at the deadlines of this entry again at `at`."""
+        self._deadlines.add(max(at, entry.deadline), entry.id)
+        if entry.lease is not None and entry.lease.current is not None:
+            self._attempts_due.add(max(at, entry.lease.current.deadline), (entry.id, entry.lease.current.number))
+
+    def next_due(self) -> int | None:
+        """When something falls due next, in ms since the epoch."""
+        times = (self._delayed.next(), self._attempts_due.next(), self._deadlines.next())
+        return min((at for at in times if at is not None), default=None)
+
+    def released(self, task_id: str, generation: int, number: int) -> bool:
+        return self.slots.free_lingering(attempt_key(task_id, generation, number)) is not None
+
+    def begin_replay(self) -> None:
+        """The `leases` stream is read anew: its sequences may have been given to other messages."""
+        for entry in self.entries.values():
+            entry.lease_revision = 0
+        self._orphans.clear()
+
+    def unconfirmed(self) -> list[Entry]:
+        """Entries whose lease the replay did not show: it was lost with the broker's last moments."""
+        return [entry for entry in self.entries.values() if entry.lease is not None and entry.lease_revision == 0]
+
+    def _set_lease(self, entry: Entry, lease: Lease, revision: int) -> None:
+        held = entry.lease
+        entry.lease_revision = revision
+        if held is not None and entry.generation == held.generation and _newer(held, lease):
+            return
+        if lease.generation == entry.generation:
+            entry.lease = lease
+
+    def _place(self, entry: Entry, now: int) -> None:
+        """Put the entry where its lease says it is."""
+        lease = entry.lease
+        if lease is not None and lease.current is not None:
+            self._run(entry, lease.current)
+            return
+        if lease is not None and lease.run_at is not None:
+            entry.due = lease.run_at
+        if entry.due > now:
+            entry.state = State.DELAYED
+            self._delayed.add(entry.due, entry.id)
+        else:
+            self.pending.add(entry)
+
+    def _run(self, entry: Entry, current: CurrentAttempt) -> None:
+        entry.state = State.RUNNING
+        self._forget_raw(entry)
+        self.running[entry.id] = entry
+        self.by_executor[current.executor] = self.by_executor.get(current.executor, 0) + 1
+        self.slots.hold(current.server_id, attempt_key(entry.id, entry.generation, current.number))
+        self._attempts_due.add(current.deadline, (entry.id, current.number))
+
+    def _unplace(self, entry: Entry) -> None:
+        if entry.state is State.PENDING:
+            self.pending.forget(entry)
+        if self.running.pop(entry.id, None) is not None and entry.lease is not None and entry.lease.current is not None:
+            self.by_executor[entry.lease.current.executor] -= 1
+        if entry.state is not State.RESERVED:
+            entry.state = State.DELAYED
+
+    def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
+        """The entry's generation is over: free its slot, or let it linger and have the call ended."""
+        del self.entries[entry.id]
+        current = entry.lease.current if entry.lease is not None else None
+        self._unplace(entry)
+        entry.state = State.DELAYED
+        self._forget_raw(entry)
+        self._linger(head, now)
+        if current is None:
+            return
+        key = attempt_key(entry.id, entry.generation, current.number)
+        lingers = any(one.number == current.number for one in head.lingering)
+        if not lingers and head.generation == entry.generation:
+            self.slots.free(current.server_id, key)
+        elif head.generation != entry.generation:
+            self.slots.linger(current.server_id, key, current.start_by, current.deadline)
+        if lingers:
+            self.aborts.append((current.executor, _abort(entry, current)))
+        if head.attempts and head.attempts[-1].number == current.number:
+            self._learn(entry.shape, head.attempts[-1], now, now_s)
+
+    def _linger(self, head: TaskHead, now: int) -> None:
+        for one in head.lingering:
+            if one.until > now:
+                key = attempt_key(head.id, head.generation, one.number)
+                self.slots.linger(one.server_id, key, one.start_by, one.until)
+
+    def _learn(self, shape: Shape, attempt: Attempt, now: int, now_s: float) -> None:
+        if now - attempt.finished_at < LEARN_WITHIN_MS:
+            self.fleet.observe(shape.type, attempt, now_s)
+
+    def _forget_raw(self, entry: Entry) -> None:
+        if entry.raw is not None:
+            self._raw_bytes -= len(entry.raw)
+            entry.raw = None
+
+
+def _newer(held: Lease, other: Lease) -> bool:
+    return (held.attempt, held.updated_at) > (other.attempt, other.updated_at)
+
+
+def _abort(entry: Entry, current: CurrentAttempt) -> Abort:
+    return Abort(
+        task_id=entry.id,
+        generation=entry.generation,
+        number=current.number,
+        server_id=current.server_id,
+        reason="cancelled",
+    )

@@ -1,0 +1,194 @@
+"""The balancer service: one elected leader dispatches and answers, standbys fold the same picture and wait."""
+
+from random import Random
+
+import msgspec
+import structlog
+
+from pointsman.client.bus import Message, Subscription
+from pointsman.contracts.actor import Role
+from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus, PoolSettings
+from pointsman.contracts.base import encode
+from pointsman.contracts.errors import PointsmanError, forbidden
+from pointsman.contracts.execution import ExecutorBeat, Release
+from pointsman.contracts.ids import new_operation_id
+from pointsman.contracts.server import Heartbeat
+from pointsman.contracts.subjects import (
+    BUCKET_LEASES,
+    BUCKET_SETTINGS,
+    BUCKET_TASKS,
+    VIEW_EXECUTORS,
+    VIEW_HEARTBEAT,
+    VIEW_LOAD,
+    VIEW_RELEASES,
+    token,
+)
+from pointsman.services.balancer import rules
+from pointsman.services.balancer.dispatch import Dispatcher
+from pointsman.services.balancer.executors import Executors
+from pointsman.services.balancer.follow import Folding
+from pointsman.services.balancer.model import Model
+from pointsman.services.balancer.reconcile import Reconciler
+from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.kv import KvBucket, RevisionMoved
+from pointsman.services.runtime.leader import Leadership
+from pointsman.services.runtime.loop import Background
+from pointsman.services.runtime.serve import Call, Serving, Verb, serve
+from pointsman.services.runtime.settling import Settler
+from pointsman.services.runtime.task_store import TaskStore
+from pointsman.services.version import VERSION
+
+log = structlog.get_logger()
+
+STEP_S = 1.0
+SWITCH_ROUNDS = 10
+
+_BEAT = msgspec.json.Decoder(ExecutorBeat)
+_RELEASE = msgspec.json.Decoder(Release)
+_HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_ALGORITHM = msgspec.json.Decoder(AlgorithmRequest)
+_POOL = msgspec.json.Decoder(PoolSettings)
+
+
+class BalancerService:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        bus, clock = context.bus, context.clock
+        self._bus, self._clock = bus, clock
+        self._model = Model()
+        self._executors = Executors()
+        self._settings = KvBucket(bus, BUCKET_SETTINGS)
+        store = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), context.settings.result_ttl_s)
+        self._leadership = Leadership(context, "balancer", on_change=self._on_leadership)
+        self._dispatcher = Dispatcher(
+            bus,
+            self._model,
+            self._executors,
+            store,
+            clock,
+            Random(),
+            may_dispatch=self._may_dispatch,
+            epoch=lambda: self._leadership.epoch,
+        )
+        self._reconciler = Reconciler(self._model, self._executors, store, Settler(store, clock, Random()), clock)
+        self._folding = Folding(bus, self._model, clock, changed=self._dispatcher.schedule, replayed=self._on_replay)
+        self._background = Background()
+        self._subscriptions: list[Subscription] = []
+        self._serving: Serving | None = None
+        self._knows_all = False
+
+    async def start(self) -> None:
+        for subject, handler in (
+            (VIEW_EXECUTORS, self._on_beat),
+            (VIEW_RELEASES, self._on_release),
+            (VIEW_HEARTBEAT, self._on_heartbeat),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        await self._folding.start()
+        await self._leadership.start()
+        self._background.every(STEP_S, self._step, "balancer step")
+
+    async def stop(self) -> None:
+        self._knows_all = False
+        if self._serving:
+            await self._serving.drain()
+        await self._background.stop()
+        await self._dispatcher.stop()
+        await self._leadership.stop()
+        await self._folding.stop()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+
+    def _may_dispatch(self) -> bool:
+        return self._knows_all and self._leadership.is_leader()
+
+    def _on_leadership(self, leads: bool) -> None:
+        self._knows_all = False
+        self._background.run(self._take_over() if leads else self._step_down(), "leadership change")
+
+    async def _take_over(self) -> None:
+        """Know everything before the first pick, then answer and dispatch."""
+        await self._know_all()
+        if self._serving is None:
+            verbs = (Verb("status", self._status), Verb("algorithm", self._switch))
+            self._serving = await serve(self._bus, "balancer", VERSION, verbs)
+
+    async def _know_all(self) -> None:
+        """Read both buckets up to their last sequences, and write again what a broker crash took from the leases."""
+        await self._folding.refresh()
+        await self._reconciler.write_again()
+        if self._leadership.is_leader():
+            self._reconciler.took_over()
+            self._knows_all = True
+            log.info("dispatching", epoch=self._leadership.epoch, live=len(self._model.entries))
+            self._dispatcher.schedule()
+
+    async def _step_down(self) -> None:
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            await serving.drain()
+
+    def _on_replay(self) -> None:
+        """The bus was gone: stand still until all is known again."""
+        if self._knows_all:
+            self._knows_all = False
+            self._background.run(self._know_all(), "know all again")
+
+    async def _step(self) -> None:
+        if not self._may_dispatch():
+            return
+        await self._reconciler.step()
+        frame = rules.load_frame(
+            self._model, self._leadership.epoch, self._dispatcher.recent_aborts(), self._clock.now_ms()
+        )
+        await self._bus.publish(VIEW_LOAD, encode(frame))
+        self._dispatcher.schedule()
+
+    async def _on_beat(self, message: Message) -> None:
+        self._executors.heard(_BEAT.decode(message.data), self._clock.monotonic_s())
+        self._dispatcher.schedule()
+
+    async def _on_release(self, message: Message) -> None:
+        release = _RELEASE.decode(message.data)
+        if self._model.released(release.task_id, release.generation, release.number):
+            self._dispatcher.schedule()
+
+    async def _on_heartbeat(self, message: Message) -> None:
+        beat = _HEARTBEAT.decode(message.data)
+        if beat.active_tasks is not None and self._model.slots.reported(beat.server_id, beat.active_tasks, beat.at):
+            self._dispatcher.schedule()
+
+    async def _status(self, call: Call) -> BalancerStatus:
+        return rules.status(
+            self._model,
+            leader=self._context.instance,
+            epoch=self._leadership.epoch,
+            last_dispatch=self._dispatcher.last_dispatch,
+            dispatched=self._dispatcher.dispatched,
+            now=self._clock.now_ms(),
+            now_s=self._clock.monotonic_s(),
+        )
+
+    async def _switch(self, call: Call) -> AlgorithmAnswer:
+        """Switch a pool's algorithm; every replica follows the settings bucket."""
+        if not call.actor.has(Role.ADMIN, Role.OPERATOR):
+            raise forbidden("Operator role required")
+        request = call.decode(_ALGORITHM)
+        algorithm = rules.algorithm_of(request.algorithm)
+        name = f"pool.{token(request.pool)}"
+        for _ in range(SWITCH_ROUNDS):
+            entry = await self._settings.get(name, latest=True)
+            settings = PoolSettings(algorithm=algorithm, updated_at=self._clock.now_ms(), by=call.actor.sub)
+            try:
+                revision = entry.revision if entry else 0
+                await self._settings.update(name, encode(settings), revision=revision, operation=new_operation_id())
+            except RevisionMoved:
+                continue
+            self._model.fleet.set_algorithm(request.pool, algorithm)
+            log.info("algorithm switched", pool=request.pool, algorithm=algorithm, by=call.actor.sub)
+            return AlgorithmAnswer(message=f"Algorithm of pool {request.pool} is now {algorithm}", algorithm=algorithm)
+        raise PointsmanError(503, "the setting is being changed by others; try again", retry_after_s=1)
+
+
+def build(context: Context) -> BalancerService:
+    return BalancerService(context)

@@ -1,0 +1,49 @@
+"""What falls due when: precise heaps for the few, a coarse wheel for the million."""
+
+import heapq
+
+WHEEL_MS = 1_000
+
+
+class Timers[K]:
+    """A heap of (ms since the epoch, key); whether a key still matters is the caller's to know."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, K]] = []
+
+    def add(self, at: int, key: K) -> None:
+        heapq.heappush(self._heap, (at, key))
+
+    def due(self, now: int) -> list[K]:
+        keys = []
+        while self._heap and self._heap[0][0] <= now:
+            keys.append(heapq.heappop(self._heap)[1])
+        return keys
+
+    def next(self) -> int | None:
+        return self._heap[0][0] if self._heap else None
+
+
+class Wheel[K]:
+    """Keys by the second in which they fall due; never early, at most a second late."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[K]] = {}
+        self._order: list[int] = []
+
+    def add(self, at: int, key: K) -> None:
+        second = -(-at // WHEEL_MS)
+        slot = self._slots.get(second)
+        if slot is None:
+            slot = self._slots[second] = []
+            heapq.heappush(self._order, second)
+        slot.append(key)
+
+    def due(self, now: int) -> list[K]:
+        keys: list[K] = []
+        while self._order and self._order[0] <= now // WHEEL_MS:
+            keys += self._slots.pop(heapq.heappop(self._order))
+        return keys
+
+    def next(self) -> int | None:
+        return self._order[0] * WHEEL_MS if self._order else None

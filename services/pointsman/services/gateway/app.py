@@ -1,0 +1,136 @@
+"""The ASGI application: one Litestar handler per row of the table, every failure answered as a problem."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+from pointsman.contracts.errors import PointsmanError
+from pointsman.services.gateway import intake
+from pointsman.services.gateway.identify import identify
+from pointsman.services.gateway.observe import UNMATCHED, Observer
+from pointsman.services.gateway.reply import Reply, problem
+from pointsman.services.gateway.route import Incoming, Ports, Route
+from pointsman.services.gateway.tokens import TokenVerifier
+
+log = structlog.get_logger()
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class Edge:
+    """What happens to every request, whatever its route: admit, act, answer, count."""
+
+    def __init__(self, ports: Ports, verifier: TokenVerifier, observer: Observer) -> None:
+        self._ports = ports
+        self._verifier = verifier
+        self._observer = observer
+
+    async def serve(self, route: Route, request: Request[Any, Any, Any]) -> Reply:
+        clock, observer = self._ports.clock, self._observer
+        began_s = clock.monotonic_s()
+        scope = request.scope
+        headers = dict(scope["headers"])
+        request_id = intake.request_id(headers)
+        waited = False
+        observer.in_flight += 1
+        try:
+            incoming = await self._admitted(route, request, headers, request_id)
+            reply = await route.act(self._ports, incoming)
+            reply.request_id = request_id
+            waited = incoming.waited
+        except PointsmanError as error:
+            reply = problem(error, scope["path"], request_id)
+        except Exception:
+            log.exception("request failed", route=route.path, method=route.method, request_id=request_id)
+            reply = problem(PointsmanError(500, "internal error"), scope["path"], request_id)
+        finally:
+            observer.in_flight -= 1
+        took_s = clock.monotonic_s() - began_s
+        observer.answered(scope["method"], route.path, scope["path"], reply.status, took_s, waited=waited)
+        return reply
+
+    def refused(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        """What no route took: an unknown path or method, a malformed head."""
+        path, method = request.scope["path"], request.scope["method"]
+        request_id = intake.request_id(dict(request.scope["headers"]))
+        if isinstance(error, HTTPException):
+            headers = dict(error.headers or {})
+            reply = problem(PointsmanError(error.status_code, _detail(error, path)), path, request_id, more=headers)
+        else:
+            log.error("request failed", method=method, request_id=request_id, exc_info=error)
+            reply = problem(PointsmanError(500, "internal error"), path, request_id)
+        known_method = method if method in _METHODS else UNMATCHED
+        self._observer.answered(known_method, UNMATCHED, path, reply.status, 0.0, waited=False)
+        return Response(reply.body, status_code=reply.status, headers=_texts(reply), media_type=PROBLEM_TYPE)
+
+    async def _admitted(
+        self, route: Route, request: Request[Any, Any, Any], headers: dict[bytes, bytes], request_id: str
+    ) -> Incoming:
+        """The request once its caller, path, query and body are acceptable, checked in this order."""
+        scope = request.scope
+        query = intake.query_of(route, scope["query_string"])
+        named = str(scope["path_params"].get("id", ""))
+        actor, credential = identify(self._verifier, route, named, headers, query, request_id)
+        return Incoming(
+            actor=actor,
+            request_id=request_id,
+            id=intake.path_id(route, named),
+            query=intake.decoded_query(route, query),
+            headers=headers,
+            body=await intake.body_of(route, request, headers),
+            credential=credential,
+        )
+
+
+def build_app(routes: Sequence[Route], edge: Edge) -> Litestar:
+    """Litestar routes by path and method; everything it would decide by itself is turned off."""
+    return Litestar(
+        route_handlers=[_handler(route, edge) for route in routes],
+        exception_handlers={Exception: edge.refused},
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+        include_in_schema=False,
+    )
+
+
+def _handler(route: Route, edge: Edge) -> HTTPRouteHandler:
+    methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+    handle = HTTPRouteHandler(
+        route.path.replace("{id}", "{id:str}"),
+        http_method=methods,  # type: ignore[arg-type]
+        name=route.name,
+        status_code=200,
+        request_max_body_size=route.body_bytes_max,
+    )
+    return handle(_function(route, edge))
+
+
+def _function(route: Route, edge: Edge) -> Callable[[Request[Any, Any, Any]], Awaitable[ASGIApp]]:
+    async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
+        return await edge.serve(route, request)
+
+    return handle
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+def _detail(error: HTTPException, path: str) -> str:
+    match error.status_code:
+        case 404:
+            return f"nothing is at {path[:200]}"
+        case 405:
+            return "this path does not have the method"
+        case _:
+            return error.detail
+
+
+def _texts(reply: Reply) -> dict[str, str]:
+    pairs = [*reply.common, *reply.headers, (b"x-request-id", reply.request_id.encode())]
+    return {name.decode(): value.decode("latin-1") for name, value in pairs}

@@ -1,0 +1,215 @@
+"""Examples of requests and answers, as the OpenAPI document shows them."""
+
+CREATED_MS = 1_767_225_600_000
+LATER_MS = CREATED_MS + 60_000
+TASK_ID = "task_019b76da9c0070008000000000000001"
+
+TASK_REQUEST = {"type": "transcribe", "payload": {"url": "s3://audio/1.wav"}, "priority": 5, "capabilities": ["gpu"]}
+PENDING_TASK = {
+    "id": TASK_ID,
+    "type": "transcribe",
+    "status": "PENDING",
+    "priority": 5,
+    "progress": None,
+    "serverId": None,
+    "result": None,
+    "error": None,
+    "errorCode": None,
+    "createdAt": CREATED_MS,
+    "updatedAt": CREATED_MS,
+    "startedAt": None,
+    "finishedAt": None,
+    "runAt": None,
+    "deadline": CREATED_MS + 86_400_000,
+    "owner": "alice",
+    "pool": "default",
+    "labels": {},
+    "generation": 1,
+    "attempts": [],
+    "attempt": 0,
+    "waitingFor": None,
+    "capabilities": ["gpu"],
+    "maxAttempts": 4,
+    "timeoutMs": 300_000,
+    "metadata": None,
+    "payload": None,
+}
+COMPLETED_TASK = PENDING_TASK | {
+    "status": "COMPLETED",
+    "progress": 100,
+    "serverId": "gpu-1",
+    "result": {"text": "hello"},
+    "updatedAt": CREATED_MS + 900,
+    "startedAt": CREATED_MS + 5,
+    "finishedAt": CREATED_MS + 900,
+    "attempt": 1,
+    "attempts": [
+        {
+            "number": 1,
+            "serverId": "gpu-1",
+            "startedAt": CREATED_MS + 5,
+            "finishedAt": CREATED_MS + 900,
+            "outcome": "succeeded",
+            "httpStatus": 200,
+            "error": None,
+        }
+    ],
+}
+BATCH_REQUEST = {"tasks": [TASK_REQUEST, {"type": "Not a type"}]}
+BATCH_ANSWER = {"results": [{"id": TASK_ID, "status": "PENDING"}, {"error": "type: malformed", "code": 400}]}
+TASK_UPDATE = {"status": "COMPLETED", "result": {"text": "hello"}}
+UPDATE_ANSWER = {
+    "id": TASK_ID,
+    "status": "COMPLETED",
+    "updatedAt": CREATED_MS + 900,
+    "message": "Task updated",
+    "cancel": False,
+    "deadline": None,
+}
+RETRY_ANSWER = {"id": TASK_ID, "status": "PENDING", "success": True, "message": "Task queued for retry"}
+CANCEL_ANSWER = {"id": TASK_ID, "status": "CANCELLED", "success": True, "message": "Task cancelled"}
+SERVER_REQUEST = {
+    "id": "gpu-1",
+    "endpoints": {"predict": "https://gpu-1.example/predict", "health": "https://gpu-1.example/health"},
+    "maxConcurrent": 4,
+    "capabilities": ["gpu"],
+}
+REGISTER_ANSWER = {
+    "serverId": "gpu-1",
+    "message": "Server registered successfully",
+    "credential": "psk_...",
+    "signingSecret": "whsec_...",
+}
+KNOWN_ANSWER = {"serverId": "gpu-1", "message": "Server registered successfully"}
+SERVER = {
+    "id": "gpu-1",
+    "name": "gpu-1",
+    "status": "online",
+    "health": {
+        "status": "healthy",
+        "state": "HEALTHY",
+        "score": 100,
+        "lastHeartbeat": LATER_MS,
+        "lastCheck": LATER_MS,
+        "consecutiveFailures": 0,
+        "nextCheck": LATER_MS + 5_000,
+    },
+    "registeredAt": CREATED_MS,
+    "lastHeartbeat": LATER_MS,
+    "uptime": 60_000,
+    "timeSinceLastHeartbeat": 0,
+    "groups": [],
+    "priority": 1,
+    "weight": 1,
+    "capabilities": ["gpu"],
+    "maxConcurrent": 4,
+    "effectiveLimit": 4,
+    "activeTasks": 1,
+    "currentLoad": 0.25,
+    "version": None,
+    "pool": "default",
+    "labels": {},
+    "endpoints": {"predict": "https://gpu-1.example/predict", "health": "https://gpu-1.example/health"},
+    "async": True,
+    "wanted": "ACTIVE",
+    "reason": None,
+}
+HEARTBEAT = {"status": "healthy", "activeTasks": 1, "metrics": {"cpu": 35, "memory": 60}}
+HEARTBEAT_ANSWER = {"success": True, "message": "Heartbeat updated", "drain": False, "cancel": []}
+PERCENTILES = {"p50": 800.0, "p95": 1_200.0, "p99": 1_500.0}
+SERVER_METRICS = {
+    "serverId": "gpu-1",
+    "metrics": {
+        "tasksProcessed": 10,
+        "successCount": 9,
+        "failureCount": 1,
+        "successRate": 90.0,
+        "averageResponseTime": 850.0,
+        **PERCENTILES,
+        "activeTasks": 1,
+        "currentLoad": 0.25,
+        "healthScore": 100,
+        "healthy": True,
+        "status": "online",
+        "maxCapacity": 4,
+        "capabilities": ["gpu"],
+        "uptime": 60_000,
+    },
+}
+TASK_STATISTICS = {
+    "totalTasks": 10,
+    "pendingTasks": 0,
+    "processingTasks": 1,
+    "successfulTasks": 8,
+    "failedTasks": 1,
+    "retriedTasks": 1,
+    "cancelledTasks": 0,
+    "timeoutTasks": 0,
+    "averageProcessingTime": 850.0,
+    **PERCENTILES,
+    "waitP50": 3.0,
+    "waitP95": 8.0,
+    "waitP99": 12.0,
+    "serverCount": 1,
+    "topServers": [{"serverId": "gpu-1", "tasksProcessed": 9, "successRate": 88.9}],
+    "hourlyTrend": [{"hour": 0, "tasks": 10}],
+    "asOf": LATER_MS,
+}
+HOURLY_STATISTICS = {
+    "date": "2026-01-01",
+    "hourlyBreakdown": [
+        {
+            "hour": 0,
+            "period": "00:00-01:00",
+            "created": 10,
+            "completed": 9,
+            "successful": 8,
+            "failed": 1,
+            "tasks": 10,
+            "averageTime": 850.0,
+            **PERCENTILES,
+        }
+    ],
+    "asOf": LATER_MS,
+}
+SERVER_STATISTICS = {
+    "serverId": "gpu-1",
+    "tasksProcessed": 9,
+    "successCount": 8,
+    "failureCount": 1,
+    "successRate": 88.9,
+    "averageProcessingTime": 850.0,
+    **PERCENTILES,
+    "uptime": 60_000,
+    "asOf": LATER_MS,
+}
+LOAD_BALANCER = {
+    "algorithm": "response-time",
+    "pools": {
+        "default": {
+            "algorithm": "response-time",
+            "servers": 1,
+            "eligible": 1,
+            "pending": 0,
+            "activeTasks": 1,
+            "slots": 4,
+        }
+    },
+    "serverDistribution": {
+        "gpu-1": {
+            "load": 0.25,
+            "activeTasks": 1,
+            "weight": 1,
+            "effectiveLimit": 4,
+            "healthy": True,
+            "pool": "default",
+            "estimateMs": 850.0,
+        }
+    },
+    "totalActiveTasks": 1,
+    "averageLoad": 0.25,
+    "pending": 0,
+    "leader": "host-4711-a1b2",
+    "asOf": LATER_MS,
+}
+ALGORITHM_ANSWER = {"message": "Algorithm changed", "algorithm": "least-connections"}

@@ -1,0 +1,120 @@
+"""What may come in: identifiers, content types, bodies and query parameters, refused here when malformed."""
+
+import itertools
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import ClientException, InternalServerException
+
+from pointsman.contracts.errors import PointsmanError, from_validation, invalid, not_found, too_large
+from pointsman.contracts.ids import SERVER_ID, TASK_ID
+from pointsman.services.gateway.route import Id, Route
+
+QUERY_BYTES_MAX = 8192
+QUERY_FIELDS_MAX = 32
+_ID_FORMS = {Id.TASK: TASK_ID, Id.SERVER: SERVER_ID}
+_JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_+-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_STEM = secrets.token_hex(6)
+_COUNT = itertools.count(1)
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's own if it is well-formed, else a new one."""
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if given and _REQUEST_ID.fullmatch(given) else f"{_STEM}-{next(_COUNT):x}"
+
+
+def path_id(route: Route, value: str) -> str:
+    """The `{id}` of the path; what cannot be an id names nothing, so 404."""
+    if route.id is None:
+        return ""
+    if not _ID_FORMS[route.id].fullmatch(value):
+        raise not_found(f"no {route.id.value} has this id")
+    return value
+
+
+def query_of(route: Route, raw: bytes) -> dict[str, str]:
+    """Query parameters by name; 400 that names an unknown, duplicate or malformed one."""
+    if not raw:
+        return {}
+    if len(raw) > QUERY_BYTES_MAX:
+        raise PointsmanError(400, f"the query is longer than {QUERY_BYTES_MAX} bytes", slug="invalid-request")
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=QUERY_FIELDS_MAX,
+        )
+    except ValueError:
+        raise invalid("query", "malformed, or not UTF-8") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in route.query_names:
+            raise invalid(name[:64], "unknown query parameter")
+        if name in found:
+            raise invalid(name, "given twice")
+        found[name] = value
+    return found
+
+
+def decoded_query(route: Route, query: dict[str, str]) -> msgspec.Struct | None:
+    if route.query is None:
+        return None
+    try:
+        return msgspec.convert(query, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+
+
+async def body_of(route: Route, request: Request[Any, Any, Any], headers: Mapping[bytes, bytes]) -> bytes:
+    """The body of a route that takes one: JSON, UTF-8, within its limit; 400, 413 or 415 otherwise."""
+    if route.request is None:
+        return b""
+    try:
+        body = await request.body()
+    except InternalServerException:
+        raise PointsmanError(400, "the body ended early", slug="invalid-request") from None
+    except ClientException as error:
+        if error.status_code == 413:
+            raise too_large("body", route.body_bytes_max) from None
+        raise PointsmanError(error.status_code, error.detail, slug="invalid-request") from None
+    if not body:
+        if route.body_optional:
+            return b"{}"
+        raise invalid("body", "empty, a JSON object is expected")
+    _check_type(headers)
+    if not body.isascii():
+        _check_utf8(body)
+    return body
+
+
+def one_json_value(body: bytes) -> bytes:
+    """The body, once it is sure that it can stand inside another JSON object."""
+    try:
+        _RAW.decode(body)
+    except msgspec.DecodeError as error:
+        raise from_validation(error) from None
+    return body
+
+
+def _check_type(headers: Mapping[bytes, bytes]) -> None:
+    given = headers.get(b"content-type", b"").decode("latin-1").strip()
+    if not _JSON_TYPE.fullmatch(given):
+        shown = f"not {given[:64]}" if given else "none was given"
+        raise PointsmanError(415, f"the content type must be application/json, {shown}")
+
+
+def _check_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise invalid("body", f"not UTF-8 (byte {error.start})") from None

@@ -1,0 +1,107 @@
+"""The archiver: gathers records from HISTORY, commits them to Postgres in batches, acknowledges what is committed."""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from pointsman.client.bus import Bus, BusDown, Message
+from pointsman.contracts.subjects import CONSUMER_HISTORY, STREAM_HISTORY
+from pointsman.services.history.puller import Puller
+from pointsman.services.history.rules import SOURCE, Rows, Stored, Unarchivable, day_of, origin_revision, rows_of
+from pointsman.services.history.store import DatabaseAway, HistoryStore
+from pointsman.services.runtime.clock import Clock
+
+log = structlog.get_logger()
+
+BATCH_MAX = 500
+GATHER_S = 0.05
+RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
+DAYS_AHEAD = 3
+ACK = b"+ACK"
+
+
+class Archiver:
+    """One writer. Messages wait, un-acknowledged and within the puller's window, for as long as Postgres is away."""
+
+    def __init__(self, bus: Bus, store: HistoryStore, clock: Clock) -> None:
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._waiting.put_nowait, clock)
+        self.is_connected = True
+        self.last_commit: int | None = None
+        self.committed = 0
+        self.buried = 0
+
+    async def step(self) -> None:
+        """Archive one batch; what fails in a way nobody foresaw is not acknowledged and comes again."""
+        batch = await self._gathered()
+        try:
+            await self._commit(batch)
+            await self._acknowledge(batch)
+        finally:
+            self.puller.release(len(batch), sum(len(message.data) for message in batch))
+
+    async def ensure_days_ahead(self) -> None:
+        """Partitions of the days to come, so that no write has to wait for one."""
+        today = day_of(self._clock.now_ms())
+        days = range(today, today + DAYS_AHEAD + 1)
+        with suppress(*DatabaseAway):
+            await self._store.ensure_days((table, day) for table in ("tasks", "attempts") for day in days)
+
+    async def _gathered(self) -> list[Message]:
+        batch = [await self._waiting.get()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                while len(batch) < BATCH_MAX:
+                    batch.append(await self._waiting.get())
+        return batch
+
+    async def _commit(self, batch: list[Message]) -> None:
+        """Try until Postgres has it."""
+        stored = [stored_of(message) for message in batch if message.data]
+        delay_s = RETRY_FIRST_S
+        while True:
+            try:
+                self.buried += await self._write(stored)
+                break
+            except DatabaseAway as error:
+                self._note_failure(error, len(batch))
+            await asyncio.sleep(delay_s)
+            delay_s = min(RETRY_MAX_S, 2 * delay_s)
+        self._note_commit(len(batch))
+
+    async def _write(self, batch: list[Stored]) -> int:
+        rows: list[Rows] = []
+        buried = 0
+        for stored in batch:
+            try:
+                rows.append(rows_of(stored))
+            except Unarchivable as error:
+                await self._store.bury(stored, str(error), now_ms=self._clock.now_ms())
+                buried += 1
+        return buried + await self._store.write(rows, now_ms=self._clock.now_ms())
+
+    async def _acknowledge(self, batch: list[Message]) -> None:
+        """A lost acknowledgement only brings the message again."""
+        with suppress(BusDown):
+            for message in batch:
+                await self._bus.publish(message.reply, ACK)
+
+    def _note_failure(self, error: Exception, messages: int) -> None:
+        if self.is_connected:
+            log.warning("archive is away, records wait", error=str(error) or type(error).__name__, messages=messages)
+        self.is_connected = False
+
+    def _note_commit(self, messages: int) -> None:
+        if not self.is_connected:
+            log.info("archive is back")
+        self.is_connected, self.last_commit = True, self._clock.now_ms()
+        self.committed += messages
+
+
+def stored_of(message: Message) -> Stored:
+    revision = origin_revision(message.headers.get(SOURCE, ""))
+    return Stored(subject=message.subject, revision=revision, data=message.data)

@@ -1,0 +1,67 @@
+"""The archive's schema: alembic writes the SQL, asyncpg runs it in one transaction, one process at a time."""
+
+import asyncio
+import io
+
+import asyncpg
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+
+LOCATION = "pointsman.services.history:migrations"
+LOCK = 0x706F696E74736D61
+CONNECT_TIMEOUT_S = 10.0
+VERSION_TABLE = "alembic_version"
+
+
+def upgrade(dsn: str) -> None:
+    """Bring the schema to the newest revision; does nothing when it is there already."""
+    asyncio.run(_migrate(dsn, "head"))
+
+
+def downgrade(dsn: str, revision: str) -> None:
+    """Take the schema back to `revision`; `base` removes it with all that was archived."""
+    asyncio.run(_migrate(dsn, revision, down=True))
+
+
+async def _migrate(dsn: str, target: str, *, down: bool = False) -> None:
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            script = _script(await _current(connection), target, down=down)
+            if script:
+                await connection.execute(script)
+    finally:
+        await connection.close()
+
+
+async def _current(connection: "asyncpg.Connection[asyncpg.Record]") -> str | None:
+    """The revision of the schema. The empty version table that a full downgrade leaves goes: alembic makes it anew."""
+    if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
+        return None
+    revision: str | None = await connection.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608
+    if revision is None:
+        await connection.execute(f"DROP TABLE {VERSION_TABLE}")
+    return revision
+
+
+def _script(current: str | None, target: str, *, down: bool) -> str:
+    """The SQL from one revision to another, empty when there is nothing to do."""
+    config = Config()
+    config.set_main_option("script_location", LOCATION)
+    directory, output = ScriptDirectory.from_config(config), io.StringIO()
+
+    def steps(_revision: object, _context: object) -> list[object]:
+        start = current or "base"
+        return [*(directory._downgrade_revs(target, start) if down else directory._upgrade_revs(target, start))]
+
+    environment = EnvironmentContext(config, directory, fn=steps, as_sql=True, starting_rev=current)
+    environment.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},
+        output_buffer=output,
+        version_table=VERSION_TABLE,
+    )
+    environment.run_migrations()
+    return output.getvalue()

@@ -1,0 +1,219 @@
+"""What is archived of a stored record: pure, from the message of the HISTORY stream to the rows of its tables."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from pointsman.contracts.base import Record
+from pointsman.contracts.ids import created_at_ms, is_task_id
+from pointsman.contracts.lifecycle import Status, is_terminal
+from pointsman.contracts.record import POOL_DEFAULT, Attempt
+from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
+
+SOURCE = "Nats-Stream-Source"
+REPLACEMENT = "\ufffd"
+
+
+class Unarchivable(Exception):
+    """A message that is no task record; the text says why."""
+
+
+class ArchivedSpec(Record, frozen=True, kw_only=True):
+    """What the columns need of a `TaskSpec`; decoding skips the payload."""
+
+    type: str
+    deadline: int
+    priority: int = 0
+    pool: str = POOL_DEFAULT
+    run_at: int | None = None
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class ArchivedRecord(Record, frozen=True, kw_only=True):
+    """What the columns need of a `TaskRecord`; decoding skips the result."""
+
+    id: str
+    owner: str
+    spec: ArchivedSpec
+    updated_at: int
+    status: Status = Status.PENDING
+    generation: int = 1
+    started_at: int | None = None
+    finished_at: int | None = None
+    server_id: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    attempt: int = 0
+
+
+_RECORD = msgspec.json.Decoder(ArchivedRecord)
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it came: the key's subject, its revision in the bucket, the record's bytes."""
+
+    subject: str
+    revision: int
+    data: bytes
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of `tasks`, in their order."""
+
+    id: str
+    created_at: int
+    generation: int
+    revision: int
+    status: str
+    type: str
+    owner: str
+    pool: str
+    priority: int
+    server_id: str | None
+    started_at: int | None
+    finished_at: int | None
+    run_at: int | None
+    deadline: int
+    attempts: int
+    error: str | None
+    error_code: str | None
+    labels: str
+    record: bytes
+
+
+class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of `attempts`, in their order."""
+
+    task_id: str
+    generation: int
+    number: int
+    server_id: str
+    type: str
+    started_at: int
+    finished_at: int
+    outcome: str
+    http_status: int | None
+    error: str | None
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one stored record becomes."""
+
+    stored: Stored
+    task: TaskRow
+    attempts: tuple[AttemptRow, ...]
+
+
+def origin_revision(source: str) -> int:
+    """The sequence in the tasks bucket, second word of the header that the server adds when it sources."""
+    words = source.split(" ")
+    if len(words) < 2 or not words[1].isdecimal():
+        return 0
+    return int(words[1])
+
+
+def rows_of(stored: Stored) -> Rows:
+    """Raises Unarchivable."""
+    record = _decoded(stored.data)
+    return Rows(
+        stored=stored,
+        task=_task_row(record, stored),
+        attempts=tuple(_attempt_row(record, attempt) for attempt in record.attempts),
+    )
+
+
+def newest(batch: Iterable[Rows]) -> list[TaskRow]:
+    """One row per task, the last one that the batch knows, in the order of ids so that writers cannot deadlock."""
+    found: dict[str, TaskRow] = {}
+    for rows in batch:
+        known = found.get(rows.task.id)
+        if known is None or version(rows.task) > version(known):
+            found[rows.task.id] = rows.task
+    return [found[task_id] for task_id in sorted(found)]
+
+
+def attempts_of(batch: Iterable[Rows]) -> list[AttemptRow]:
+    """Each attempt once, with the first generation that reports it: a later record may carry earlier attempts on."""
+    found: dict[tuple[str, int, int, int], AttemptRow] = {}
+    for row in (row for rows in batch for row in rows.attempts):
+        key = (row.task_id, row.number, row.started_at, row.finished_at)
+        if key not in found or row.generation < found[key].generation:
+            found[key] = row
+    return [found[key] for key in sorted(found)]
+
+
+def version(row: TaskRow) -> tuple[int, int]:
+    return row.generation, row.revision
+
+
+def day_of(at_ms: int) -> int:
+    """The UTC day, counted from the epoch."""
+    return at_ms // DAY_MS
+
+
+def _decoded(data: bytes) -> ArchivedRecord:
+    try:
+        record = _RECORD.decode(data)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Unarchivable(f"not a task record: {error}") from None
+    if not is_task_id(record.id):
+        raise Unarchivable("its id is not a task id")
+    for at in (created_at_ms(record.id), *(attempt.finished_at for attempt in record.attempts)):
+        if not 0 <= at <= EPOCH_MS_MAX:
+            raise Unarchivable(f"{at} is not a time in ms since the epoch")
+    return record
+
+
+def _task_row(record: ArchivedRecord, stored: Stored) -> TaskRow:
+    return TaskRow(
+        id=record.id,
+        created_at=created_at_ms(record.id),
+        generation=record.generation,
+        revision=stored.revision,
+        status=record.status,
+        type=clean(record.spec.type),
+        owner=clean(record.owner),
+        pool=clean(record.spec.pool),
+        priority=record.spec.priority,
+        server_id=clean(record.server_id),
+        started_at=record.started_at,
+        finished_at=_finished_at(record),
+        run_at=record.spec.run_at,
+        deadline=record.spec.deadline,
+        attempts=max(record.attempt, len(record.attempts)),
+        error=clean(record.error),
+        error_code=clean(record.error_code),
+        labels=_labels(record.spec.labels),
+        record=stored.data,
+    )
+
+
+def _attempt_row(record: ArchivedRecord, attempt: Attempt) -> AttemptRow:
+    return AttemptRow(
+        task_id=record.id,
+        generation=record.generation,
+        number=attempt.number,
+        server_id=clean(attempt.server_id),
+        type=clean(record.spec.type),
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        outcome=clean(attempt.outcome),
+        http_status=attempt.http_status,
+        error=clean(attempt.error),
+    )
+
+
+def _finished_at(record: ArchivedRecord) -> int | None:
+    if not is_terminal(record.status):
+        return None
+    return record.updated_at if record.finished_at is None else record.finished_at
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return msgspec.json.encode({clean(name): clean(value) for name, value in labels.items()}).decode()
+
+
+def clean[T: (str, str | None)](text: T) -> T:
+    """Columns cannot hold NUL; the record keeps it."""
+    return text.replace("\0", REPLACEMENT) if text else text

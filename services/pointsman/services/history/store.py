@@ -1,0 +1,166 @@
+"""The archive in Postgres: batches written once whatever is repeated or reordered, records found by id."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import asyncpg
+import msgspec
+import structlog
+
+from pointsman.contracts.ids import created_at_ms, is_task_id
+from pointsman.services.history.rules import (
+    AttemptRow,
+    Rows,
+    Stored,
+    TaskRow,
+    attempts_of,
+    day_of,
+    newest,
+)
+
+log = structlog.get_logger()
+
+POOL_MAX = 4
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+SESSION = {"application_name": "pointsman-history", "statement_timeout": "25s", "lock_timeout": "10s"}
+DAYS_KNOWN_MAX = 10_000
+ROW_FAULT_CLASSES = frozenset({"22", "23", "54"})
+UNENCODABLE = (ValueError, OverflowError)
+
+TASK_COLUMNS = TaskRow.__struct_fields__
+ATTEMPT_COLUMNS = AttemptRow.__struct_fields__
+
+type Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+type Pool = asyncpg.Pool[asyncpg.Record]
+DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+STAGING = """
+CREATE TEMP TABLE staged_tasks (LIKE tasks) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE staged_attempts (LIKE attempts) ON COMMIT DELETE ROWS;
+"""
+
+MERGE_TASKS = f"""
+INSERT INTO tasks ({", ".join(TASK_COLUMNS)}) SELECT {", ".join(TASK_COLUMNS)} FROM staged_tasks
+ON CONFLICT (id, created_at) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in TASK_COLUMNS if name not in ("id", "created_at"))}
+WHERE (excluded.generation, excluded.revision) > (tasks.generation, tasks.revision)
+"""  # noqa: S608 - names of our own columns
+
+MERGE_ATTEMPTS = f"""
+INSERT INTO attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT {", ".join(ATTEMPT_COLUMNS)} FROM staged_attempts
+ON CONFLICT (task_id, number, started_at, finished_at) DO UPDATE SET generation = excluded.generation
+WHERE excluded.generation < attempts.generation
+"""  # noqa: S608 - names of our own columns
+
+BURY = """
+INSERT INTO dead_letters (subject, revision, reason, record, at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (subject, revision) DO NOTHING
+"""
+
+
+async def connect(dsn: str) -> Pool:
+    """A pool that opens connections when they are needed: it can be made while Postgres is away."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=POOL_MAX,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings=SESSION,
+    )
+
+
+async def close(pool: Pool, *, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+class HistoryStore:
+    """Its errors are those of `DatabaseAway`: nothing of the call was kept, or it may be repeated."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._days: set[tuple[str, int]] = set()
+
+    async def write(self, batch: Sequence[Rows], *, now_ms: int) -> int:
+        """Keep all of it, except records that Postgres refuses: they are buried one by one. Returns how many were."""
+        if not batch:
+            return 0
+        try:
+            await self._merge(batch)
+        except (asyncpg.PostgresError, *UNENCODABLE) as error:
+            if not is_row_fault(error):
+                raise
+            if len(batch) == 1:
+                await self.bury(batch[0].stored, str(error), now_ms=now_ms)
+                return 1
+            self._days.clear()
+            half = len(batch) // 2
+            return await self.write(batch[:half], now_ms=now_ms) + await self.write(batch[half:], now_ms=now_ms)
+        return 0
+
+    async def bury(self, stored: Stored, reason: str, *, now_ms: int) -> None:
+        """Keep what cannot be archived as it came."""
+        log.error("record buried", subject=stored.subject, revision=stored.revision, reason=reason)
+        await self._pool.execute(BURY, stored.subject, stored.revision, reason, stored.data, now_ms)
+
+    async def get(self, task_id: str) -> bytes | None:
+        """The last record of a task as it was stored."""
+        if not is_task_id(task_id):
+            return None
+        record: bytes | None = await self._pool.fetchval(
+            "SELECT record FROM tasks WHERE id = $1 AND created_at = $2", task_id, created_at_ms(task_id)
+        )
+        return record
+
+    async def ensure_days(self, days: Iterable[tuple[str, int]]) -> None:
+        """Make the partitions, (table, day since the epoch), that this process has not seen yet."""
+        missing = sorted(set(days) - self._days)
+        for table, day in missing:
+            await self._pool.execute("SELECT ensure_day($1::text::regclass, $2)", table, day)
+        if len(self._days) > DAYS_KNOWN_MAX:
+            self._days.clear()
+        self._days.update(missing)
+
+    async def drop_days_before(self, day: int) -> list[str]:
+        """Retention: drop all that was created, and attempts that ended, before this day; returns what went."""
+        self._days.clear()
+        dropped = [
+            await self._pool.fetch("SELECT drop_days_before($1::text::regclass, $2) AS name", table, day)
+            for table in ("tasks", "attempts")
+        ]
+        return [row["name"] for rows in dropped for row in rows]
+
+    async def _merge(self, batch: Sequence[Rows]) -> None:
+        tasks, attempts = newest(batch), attempts_of(batch)
+        await self.ensure_days(("tasks", day_of(row.created_at)) for row in tasks)
+        await self.ensure_days(("attempts", day_of(row.finished_at)) for row in attempts)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await _stage(connection)
+            await _copy(connection, "staged_tasks", TASK_COLUMNS, tasks)
+            await connection.execute(MERGE_TASKS)
+            if attempts:
+                await _copy(connection, "staged_attempts", ATTEMPT_COLUMNS, attempts)
+                await connection.execute(MERGE_ATTEMPTS)
+
+
+def is_row_fault(error: Exception) -> bool:
+    """Whether the data is to blame, so that repeating cannot help: by SQLSTATE class, or found before it was sent."""
+    state = getattr(error, "sqlstate", None)
+    return state[:2] in ROW_FAULT_CLASSES if state else isinstance(error, UNENCODABLE)
+
+
+async def _stage(connection: Connection) -> None:
+    """Staging tables live as long as their connection."""
+    if await connection.fetchval("SELECT to_regclass('pg_temp.staged_attempts')") is None:
+        await connection.execute(STAGING)
+
+
+async def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[msgspec.Struct]) -> None:
+    await connection.copy_records_to_table(
+        table, columns=columns, records=[msgspec.structs.astuple(row) for row in rows]
+    )

@@ -1,0 +1,1 @@
+"""The instance service: what talks to one backend; executes attempts, probes health."""

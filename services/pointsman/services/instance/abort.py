@@ -1,0 +1,45 @@
+"""End an attempt that nobody wants any more: close its call, tell its server, give its slot back when that is sure."""
+
+import asyncio
+
+import aiohttp
+
+from pointsman.contracts.execution import Abort
+from pointsman.services.instance.backend import Backends
+from pointsman.services.instance.fleet import Fleet, Target
+from pointsman.services.instance.request import HEADER_ATTEMPT, HEADER_TASK_ID
+
+CANCEL_S = 2.0
+CANCEL_BYTES_MAX = 64 * 1024
+GONE = frozenset({404, 410})
+
+
+class Canceller:
+    def __init__(self, fleet: Fleet, backends: Backends) -> None:
+        self._fleet = fleet
+        self._backends = backends
+
+    async def is_over(self, abort: Abort, *, call_was_open: bool) -> bool:
+        """Tell the server, if it wants to be told; whether it is then known not to run the attempt.
+
+        A server that answers in the response ends with its connection. One that may have taken the attempt for
+        later says so itself, or holds its slot until the attempt's deadline.
+        """
+        target = self._fleet.target(abort.server_id)
+        if target is None:
+            return True
+        if target.config.cancel and await self._told(target, abort):
+            return True
+        return call_was_open and not (target.config.cancel and target.config.is_async)
+
+    async def _told(self, target: Target, abort: Abort) -> bool:
+        headers = {HEADER_TASK_ID: abort.task_id, HEADER_ATTEMPT: str(abort.number)}
+        if target.authorization is not None:
+            headers["Authorization"] = target.authorization
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                url = target.task_url(abort.task_id)
+                answer = await self._backends.ask("DELETE", url, headers, limit=CANCEL_BYTES_MAX)
+        except (aiohttp.ClientError, OSError):
+            return False
+        return 200 <= answer.status < 300 or answer.status in GONE

@@ -1,0 +1,90 @@
+"""The request that a backend gets for one attempt (`API.md` §4): body, headers, signature. Pure."""
+
+import base64
+import hashlib
+import hmac
+from random import Random
+
+import msgspec
+from multidict import CIMultiDict
+
+from pointsman.contracts.execution import Handover
+from pointsman.contracts.ids import TASK_PREFIX
+from pointsman.contracts.record import CurrentAttempt, TaskRecord
+from pointsman.services.instance.fleet import Target
+
+TOKEN_PARAMETER = "token"  # noqa: S105 - a parameter name
+HEADER_TASK_ID = "X-Pointsman-Task-Id"
+HEADER_ATTEMPT = "X-Pointsman-Attempt"
+HEADER_ATTEMPT_TOKEN = "X-Pointsman-Attempt-Token"  # noqa: S105 - a header name
+HEADER_DEADLINE = "X-Pointsman-Deadline"
+HEADER_START_BY = "X-Pointsman-Start-By"
+WEBHOOK_ID = "webhook-id"
+WEBHOOK_TIMESTAMP = "webhook-timestamp"
+WEBHOOK_SIGNATURE = "webhook-signature"
+
+
+class _Asked(msgspec.Struct):
+    type: str
+    priority: int
+    payload: msgspec.Raw
+    capabilities: tuple[str, ...]
+    is_async: bool = msgspec.field(name="async")
+
+
+class _Body(msgspec.Struct):
+    task_id: str
+    request: _Asked
+    callback_url: str
+    attempt: int
+    deadline: int
+    timeout: int
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def body_of(record: TaskRecord, attempt: CurrentAttempt, callback_url: str) -> bytes:
+    """The JSON body; the payload's bytes go in as the client sent them."""
+    spec = record.spec
+    asked = _Asked(spec.type, spec.priority, spec.payload, spec.capabilities, spec.is_async)
+    return _ENCODER.encode(_Body(record.id, asked, callback_url, attempt.number, attempt.deadline, spec.timeout_ms))
+
+
+def callback_url(base_url: str, task_id: str, token: str) -> str:
+    return f"{base_url}/api/task/{task_id}?{TOKEN_PARAMETER}={token}"
+
+
+def headers_of(
+    target: Target, handover: Handover, attempt: CurrentAttempt, token: str, body: bytes, *, now: int, rng: Random
+) -> CIMultiDict[str]:
+    """`now` in ms since the epoch; `webhook-id` stays the same for all attempts of one generation."""
+    message_id, timestamp = f"{handover.task_id}-{handover.lease.generation}", str(now // 1000)
+    headers = CIMultiDict(
+        {
+            "Content-Type": "application/json",
+            HEADER_TASK_ID: handover.task_id,
+            HEADER_ATTEMPT: str(attempt.number),
+            HEADER_ATTEMPT_TOKEN: token,
+            HEADER_DEADLINE: str(attempt.deadline),
+            HEADER_START_BY: str(attempt.start_by),
+            WEBHOOK_ID: message_id,
+            WEBHOOK_TIMESTAMP: timestamp,
+            WEBHOOK_SIGNATURE: signature(target.key, message_id, timestamp, body),
+            "traceparent": traceparent(handover.task_id, rng),
+        }
+    )
+    if target.authorization is not None:
+        headers["Authorization"] = target.authorization
+    return headers
+
+
+def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
+    """Standard Webhooks 1.0.0: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`."""
+    mac = hmac.digest(key, b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body), hashlib.sha256)
+    return "v1," + base64.b64encode(mac).decode()
+
+
+def traceparent(task_id: str, rng: Random) -> str:
+    """W3C trace context: the trace is the task (its UUID), the span is this call."""
+    return f"00-{task_id.removeprefix(TASK_PREFIX)}-{rng.getrandbits(64) | 1:016x}-01"

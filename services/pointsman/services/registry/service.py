@@ -1,0 +1,189 @@
+"""The registry's verbs: who may ask what, and the answer."""
+
+import msgspec
+
+from pointsman.client.bus import Message, Subscription
+from pointsman.client.call import call as ask
+from pointsman.contracts import subjects
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.balancer import LoadFrame
+from pointsman.contracts.base import encode
+from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer
+from pointsman.contracts.errors import PointsmanError, forbidden, not_found
+from pointsman.contracts.server import (
+    Heartbeat,
+    MaintenanceAnswer,
+    ServerConfig,
+    ServerHealth,
+    ServerId,
+    ServerMetricsAnswer,
+    ServerPage,
+    ServerQuery,
+    UnregisterAnswer,
+)
+from pointsman.contracts.statistics import ServerStatistics
+from pointsman.services.registry import loops, view
+from pointsman.services.registry.fleet import Fleet, Member
+from pointsman.services.registry.heartbeats import Heartbeats
+from pointsman.services.registry.orders import Orders
+from pointsman.services.registry.registration import Registration
+from pointsman.services.registry.store import ServerStore
+from pointsman.services.runtime import egress
+from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.follow import Follower
+from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.leader import Leadership
+from pointsman.services.runtime.loop import Background
+from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
+
+VERSION = "1.0.0"
+HEADER_STATUS = "Pointsman-Status"
+VIEW_HEALTH = subjects.verb("view", "health")
+STATISTICS_S = 2.0
+READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
+
+_REGISTER = msgspec.json.Decoder(RegisterServer)
+_QUERY = msgspec.json.Decoder(ServerQuery)
+_ID = msgspec.json.Decoder(ServerId)
+_BEAT = msgspec.json.Decoder(BeatServer)
+_MAINTAIN = msgspec.json.Decoder(MaintainServer)
+_HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_LOAD = msgspec.json.Decoder(LoadFrame)
+_CHECKS = msgspec.json.Decoder(dict[str, ServerHealth])
+_STATISTICS = msgspec.json.Decoder(ServerStatistics)
+
+
+class RegistryService:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._bus, self._clock = context.bus, context.clock
+        self._fleet = Fleet()
+        self._store = ServerStore(KvBucket(context.bus, subjects.BUCKET_SERVERS))
+        policy = egress.policy_of(context.settings.egress_allow)
+        self._registration = Registration(self._store, policy, context.clock)
+        self._orders = Orders(self._store, self._fleet, self._registration, context.clock)
+        self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, context.clock)
+        self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)
+        self._leadership = Leadership(context, "registry.drain")
+        self._background = Background()
+        self._subscriptions: list[Subscription] = []
+        self._serving: Serving | None = None
+
+    async def start(self) -> None:
+        await self._follower.start()
+        await self._follower.caught_up()
+        self._subscriptions = [
+            await self._bus.subscribe(subjects.VIEW_HEARTBEAT, self._on_beat),
+            await self._bus.subscribe(subjects.VIEW_LOAD, self._on_load),
+            await self._bus.subscribe(VIEW_HEALTH, self._on_checks),
+        ]
+        await self._leadership.start()
+        self._background.every(
+            loops.DRAIN_STEP_S, lambda: loops.complete_drains(self._leadership, self._orders), "drains"
+        )
+        self._serving = await serve(self._bus, "registry", VERSION, self._verbs())
+
+    async def stop(self) -> None:
+        if self._serving is not None:
+            await self._serving.drain()
+        for subscription in self._subscriptions:
+            await subscription.drain()
+        await self._background.stop()
+        await self._leadership.stop()
+        await self._follower.stop()
+
+    def _verbs(self) -> list[Verb]:
+        return [
+            Verb("register", self._register),
+            Verb("list", self._list),
+            Verb("get", self._get),
+            Verb("heartbeat", self._heartbeat),
+            Verb("maintenance", self._maintenance),
+            Verb("unregister", self._unregister),
+            Verb("metrics", self._metrics),
+        ]
+
+    async def _register(self, call: Call) -> Answer:
+        require(call.actor, Role.ADMIN)
+        registered = await self._registration.register(call.decode(_REGISTER))
+        headers = {HEADER_STATUS: str(registered.status), subjects.HEADER_REVISION: str(registered.revision)}
+        return Answer(encode(registered.answer), headers)
+
+    async def _list(self, call: Call) -> ServerPage:
+        require(call.actor, *READERS)
+        return view.page_of(self._fleet, call.decode(_QUERY), self._clock.now_ms())
+
+    async def _get(self, call: Call) -> Answer:
+        require(call.actor, *READERS)
+        config, member = await self._member(call.decode(_ID).id)
+        server = view.server_view(self._fleet, config, member, self._clock.now_ms())
+        return Answer(encode(server), {subjects.HEADER_REVISION: str(member.revision)})
+
+    async def _heartbeat(self, call: Call) -> msgspec.Struct:
+        return await self._heartbeats.take(call, call.decode(_BEAT))
+
+    async def _maintenance(self, call: Call) -> MaintenanceAnswer:
+        require(call.actor, Role.OPERATOR, Role.ADMIN)
+        command = call.decode(_MAINTAIN)
+        enabled = await self._orders.maintain(command.id, command.maintenance, call.actor.sub)
+        word = "enabled" if enabled else "disabled"
+        return MaintenanceAnswer(success=True, message=f"Maintenance mode {word} for server {command.id}")
+
+    async def _unregister(self, call: Call) -> Answer:
+        require(call.actor, Role.ADMIN)
+        command = call.decode(_ID)
+        if command.drain:
+            await self._orders.remove_after_drain(command.id, call.actor.sub)
+            return _unregistered(command.id, 202, "Server is draining and will be unregistered")
+        await self._registration.remove(command.id)
+        return _unregistered(command.id, 200, "Server unregistered")
+
+    async def _metrics(self, call: Call) -> ServerMetricsAnswer:
+        require(call.actor, *READERS)
+        config, member = await self._member(call.decode(_ID).id)
+        told = await self._statistics(call)
+        return view.metrics_view(self._fleet, config, member, told, self._clock.now_ms())
+
+    async def _statistics(self, call: Call) -> ServerStatistics | None:
+        """What statistics says of the server; None when it is away, a refusal of the request is passed on."""
+        try:
+            answer = await ask(
+                self._bus, subjects.verb("statistics", "window"), call.data, call.actor, timeout_s=STATISTICS_S
+            )
+        except PointsmanError as error:
+            if error.status < 500:
+                raise
+            return None
+        return _STATISTICS.decode(answer.data)
+
+    async def _member(self, server_id: str) -> tuple[ServerConfig, Member]:
+        """A registered server; one that this replica has not heard of yet is looked up in the bucket."""
+        member = self._fleet.member(server_id)
+        if member is not None and member.config is not None:
+            return member.config, member
+        stored = await self._store.config(server_id)
+        if stored.value is None:
+            raise not_found(f"server {server_id} does not exist")
+        return stored.value, Member(config=stored.value, revision=stored.revision)
+
+    async def _on_beat(self, message: Message) -> None:
+        self._fleet.fold_beat(_HEARTBEAT.decode(message.data))
+
+    async def _on_load(self, message: Message) -> None:
+        self._fleet.fold_load(_LOAD.decode(message.data))
+
+    async def _on_checks(self, message: Message) -> None:
+        self._fleet.fold_checks(_CHECKS.decode(message.data))
+
+
+def require(actor: Actor, *roles: Role) -> None:
+    if not actor.has(*roles):
+        raise forbidden(f"{roles[0].capitalize()} role required")
+
+
+def _unregistered(server_id: str, status: int, message: str) -> Answer:
+    return Answer(encode(UnregisterAnswer(server_id=server_id, message=message)), {HEADER_STATUS: str(status)})
+
+
+def build(context: Context) -> RegistryService:
+    return RegistryService(context)

@@ -1,0 +1,111 @@
+"""The streams and buckets of Pointsman, made or brought up to date before any service starts."""
+
+from typing import Any
+
+import msgspec
+
+from pointsman.client.bus import Bus
+from pointsman.contracts.errors import unavailable
+from pointsman.contracts.subjects import (
+    BUCKET_IDEMPOTENCY,
+    BUCKET_LEADERS,
+    BUCKET_LEASES,
+    BUCKET_SERVERS,
+    BUCKET_SETTINGS,
+    BUCKET_TASKS,
+    CONSUMER_HISTORY,
+    STREAM_HISTORY,
+    stream_of,
+)
+
+API_TIMEOUT_S = 10.0
+STREAM_EXISTS = 10058
+CONSUMER_ACK_WAIT_S = 60
+CONSUMER_PENDING_MAX = 20_000
+
+Json = dict[str, Any]
+
+
+def bucket(name: str, *, relaxed: bool, replicas: int, view: str = "") -> Json:
+    """A KV bucket's stream. Relaxed: `persist_mode: async` on one node, memory in a cluster (DESIGN §2)."""
+    config: Json = {
+        "name": stream_of(name),
+        "subjects": [f"$KV.{name}.>"],
+        "storage": "memory" if relaxed and replicas > 1 else "file",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
+    if relaxed and replicas == 1:
+        config["persist_mode"] = "async"
+    if view:
+        config["republish"] = {"src": f"$KV.{name}.*", "dest": f"pointsman.view.{view}.{{{{wildcard(1)}}}}"}
+    return config
+
+
+def history(replicas: int) -> Json:
+    """Work queue that sources the tasks bucket: a message leaves only when it is in Postgres."""
+    config: Json = {
+        "name": STREAM_HISTORY,
+        "retention": "workqueue",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "sources": [{"name": stream_of(BUCKET_TASKS)}],
+    }
+    if replicas == 1:
+        config["persist_mode"] = "async"
+    return config
+
+
+def streams(*, relaxed: bool, replicas: int) -> list[Json]:
+    return [
+        bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
+        bucket(BUCKET_LEASES, relaxed=True, replicas=replicas, view="lease"),
+        bucket(BUCKET_SERVERS, relaxed=False, replicas=replicas),
+        bucket(BUCKET_SETTINGS, relaxed=False, replicas=replicas),
+        bucket(BUCKET_LEADERS, relaxed=False, replicas=replicas),
+        bucket(BUCKET_IDEMPOTENCY, relaxed=relaxed, replicas=replicas),
+        history(replicas),
+    ]
+
+
+HISTORY_CONSUMER: Json = {
+    "name": CONSUMER_HISTORY,
+    "durable_name": CONSUMER_HISTORY,
+    "ack_policy": "explicit",
+    "ack_wait": CONSUMER_ACK_WAIT_S * 1_000_000_000,
+    "max_ack_pending": CONSUMER_PENDING_MAX,
+    "max_deliver": -1,
+}
+
+
+async def ensure(bus: Bus, *, relaxed: bool, replicas: int) -> None:
+    """Create what is missing, update what differs; safe to run by several processes at once."""
+    for config in streams(relaxed=relaxed, replicas=replicas):
+        answer = await api(bus, f"STREAM.CREATE.{config['name']}", config, allow={STREAM_EXISTS})
+        if "error" in answer:
+            await api(bus, f"STREAM.UPDATE.{config['name']}", config)
+    consumer = HISTORY_CONSUMER | {"num_replicas": replicas}
+    await api(
+        bus,
+        f"CONSUMER.CREATE.{STREAM_HISTORY}.{CONSUMER_HISTORY}",
+        {"stream_name": STREAM_HISTORY, "config": consumer},
+    )
+
+
+async def api(
+    bus: Bus, subject: str, body: Json | None = None, *, allow: frozenset[int] | set[int] = frozenset()
+) -> Json:
+    """One JetStream API request; an error whose code is not in `allow` is raised as 503."""
+    data = msgspec.json.encode(body) if body is not None else b""
+    answer = await bus.request(f"$JS.API.{subject}", data, timeout_s=API_TIMEOUT_S)
+    decoded: Json = msgspec.json.decode(answer.data)
+    error = decoded.get("error")
+    if error and error.get("err_code") not in allow:
+        raise unavailable(f"JetStream refused {subject}: {error.get('description')}")
+    return decoded

@@ -1,0 +1,55 @@
+"""Background work with an owner: periodic loops that log a failure once and go on, and stop with their group."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Background:
+    """Owns the tasks of one service; `stop` cancels and awaits them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def every(self, seconds: float, step: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
+        """Run `step`, then wait, and again; a failing step is logged and the loop goes on."""
+        return self.run(_periodic(seconds, step, name), name)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background work failed", work=task.get_name(), exc_info=error)
+
+
+async def _periodic(seconds: float, step: Callable[[], Awaitable[None]], name: str) -> None:
+    while True:
+        try:
+            await step()
+        except Exception:
+            log.exception("loop step failed", loop=name)
+        await asyncio.sleep(seconds)
+
+
+async def gather_all[T](works: Sequence[Coroutine[None, None, T]]) -> list[T]:
+    """The results in order; the first failure cancels the rest and is raised."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+    return [task.result() for task in tasks]

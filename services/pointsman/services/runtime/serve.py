@@ -1,0 +1,132 @@
+"""A service on the bus: bounded concurrency, errors as problems, a drain that answers everything it took."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from pointsman.client.bus import Bus, BusError, Endpoint, Message, Service
+from pointsman.client.call import actor_of
+from pointsman.contracts.actor import Actor
+from pointsman.contracts.base import encode
+from pointsman.contracts.errors import PointsmanError, from_validation, overloaded, unavailable
+from pointsman.contracts.lifecycle import IllegalTransition
+from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, QUEUE_GROUP, verb
+
+log = structlog.get_logger()
+
+CONCURRENCY_MAX = 256
+DRAIN_S = 10.0
+SLOWEST_ANSWER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as a handler sees it."""
+
+    actor: Actor
+    data: bytes
+    headers: dict[str, str]
+
+    def decode[T](self, decoder: msgspec.json.Decoder[T]) -> T:
+        return decoder.decode(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    data: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+VerbHandler = Callable[[Call], Awaitable[Answer | msgspec.Struct]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb of a service; at most `concurrency` requests run at once, the next is told 429."""
+
+    name: str
+    handle: VerbHandler
+    concurrency: int = CONCURRENCY_MAX
+
+
+class Serving:
+    """The running endpoints of one service in this process."""
+
+    def __init__(self, bus: Bus, service: Service, tasks: set[asyncio.Task[None]]) -> None:
+        self._bus = bus
+        self._service = service
+        self._tasks = tasks
+
+    async def drain(self) -> None:
+        """Take no more requests, answer those already taken, leave discovery."""
+        await self._service.drain()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        await self._service.stop()
+
+
+async def serve(bus: Bus, service: str, version: str, verbs: Sequence[Verb]) -> Serving:
+    """Answer `pointsman.<service>.<verb>` as one of the replicas of the service."""
+    tasks: set[asyncio.Task[None]] = set()
+    endpoints = [Endpoint(v.name.replace(".", "-"), verb(service, v.name), _handler(bus, v, tasks)) for v in verbs]
+    handle = await bus.add_service(service, version, endpoints, queue=QUEUE_GROUP, metadata={"schema": "API.md"})
+    return Serving(bus, handle, tasks)
+
+
+def _handler(bus: Bus, verb: Verb, tasks: set[asyncio.Task[None]]) -> Callable[[Message], Awaitable[None]]:
+    mine: set[asyncio.Task[None]] = set()
+
+    async def handle(message: Message) -> None:
+        if len(mine) >= verb.concurrency:
+            await _refuse(bus, message, overloaded(f"{verb.name}: {verb.concurrency} requests are running", 1))
+            return
+        task = asyncio.create_task(_run(bus, verb, message))
+        for owned in (mine, tasks):
+            owned.add(task)
+            task.add_done_callback(owned.discard)
+
+    return handle
+
+
+async def _run(bus: Bus, verb: Verb, message: Message) -> None:
+    try:
+        answer = await _answer(verb, message)
+        await bus.publish(message.reply, answer.data, answer.headers or None)
+    except PointsmanError as error:
+        await _refuse(bus, message, error)
+    except BusError as error:
+        log.warning("answer not sent", verb=verb.name, error=str(error))
+    except Exception:
+        log.exception("request failed", verb=verb.name)
+        await _refuse(bus, message, PointsmanError(500, "internal error"))
+
+
+async def _answer(verb: Verb, message: Message) -> Answer:
+    actor = actor_of(message)
+    with bound_contextvars(request_id=actor.request_id):
+        try:
+            async with asyncio.timeout(SLOWEST_ANSWER_S):
+                answer = await verb.handle(Call(actor, message.data, dict(message.headers)))
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise from_validation(error) from None
+        except IllegalTransition as error:
+            raise PointsmanError(409, str(error), slug="conflict") from None
+        except (TimeoutError, BusError) as error:
+            raise unavailable(f"{verb.name}: a dependency did not answer ({error or 'timeout'})") from error
+    return answer if isinstance(answer, Answer) else Answer(encode(answer))
+
+
+async def _refuse(bus: Bus, message: Message, error: PointsmanError) -> None:
+    headers = {HEADER_ERROR_CODE: str(error.status), HEADER_ERROR: _one_line(error.detail)}
+    try:
+        await bus.publish(message.reply, encode(error.problem()), headers)
+    except BusError as failure:
+        log.warning("refusal not sent", error=str(failure))
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ").encode("ascii", "replace").decode()[:200]

@@ -1,0 +1,170 @@
+"""The statistics service: reports for viewers, operators, admins and users."""
+
+import asyncio
+
+import msgspec
+
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.errors import forbidden, invalid, unavailable
+from pointsman.contracts.ids import SERVER_ID
+from pointsman.contracts.server import ServerId
+from pointsman.contracts.statistics import (
+    HourlyStatistics,
+    LoadBalancerStatistics,
+    ServerStatistics,
+    StatisticsQuery,
+    TaskStatistics,
+)
+from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, VerbHandler, serve
+from pointsman.services.statistics import rules, store
+from pointsman.services.statistics.live import Live
+from pointsman.services.statistics.rules import Range
+from pointsman.services.statistics.store import DatabaseAway, Pool, StatisticsStore
+from pointsman.services.version import VERSION
+
+REPORTS_MAX = 32
+CLOSE_S = 5.0
+READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.USER)
+_QUERY = msgspec.json.Decoder(StatisticsQuery)
+_SERVER = msgspec.json.Decoder(ServerId)
+
+
+class StatisticsService:
+    """Verbs of `pointsman.statistics`; 503 while Postgres is away."""
+
+    def __init__(self, context: Context, pool: Pool) -> None:
+        self._clock = context.clock
+        self._store = StatisticsStore(pool)
+        self._live = Live(context.bus)
+
+    async def tasks(self, call: Call) -> TaskStatistics:
+        span = rules.range_of(call.decode(_QUERY), self._clock.now_ms())
+        as_of, (pending, processing) = await asyncio.gather(self._as_of(call.actor), self._open(call.actor))
+        totals = await self._store.totals(span)
+        ended = totals.ended
+        return TaskStatistics(
+            total_tasks=sum(totals.created.values()),
+            pending_tasks=pending,
+            processing_tasks=processing,
+            successful_tasks=ended.successful,
+            failed_tasks=ended.failed,
+            retried_tasks=ended.retried,
+            cancelled_tasks=ended.cancelled,
+            timeout_tasks=ended.timed_out,
+            average_processing_time=ended.run.mean,
+            p50=ended.run.p50,
+            p95=ended.run.p95,
+            p99=ended.run.p99,
+            wait_p50=ended.wait.p50,
+            wait_p95=ended.wait.p95,
+            wait_p99=ended.wait.p99,
+            server_count=len(totals.servers),
+            top_servers=rules.top_servers(totals.servers),
+            hourly_trend=rules.trend(totals.created),
+            as_of=as_of,
+        )
+
+    async def hourly(self, call: Call) -> HourlyStatistics:
+        query = call.decode(_QUERY)
+        if query.from_ms is not None or query.to_ms is not None:
+            raise invalid("date", "hours are reported for one day: give date, not from and to")
+        span = rules.day_range(query.date, self._clock.now_ms())
+        as_of = await self._as_of(call.actor)
+        hours = await self._store.hours(span)
+        return HourlyStatistics(
+            date=rules.date_of(span.start), hourly_breakdown=rules.breakdown(hours.created, hours.ended), as_of=as_of
+        )
+
+    async def servers(self, call: Call) -> ServerStatistics:
+        query = call.decode(_QUERY)
+        span = rules.range_of(query, self._clock.now_ms())
+        return await self._server(call.actor, query.server_id or "", span)
+
+    async def window(self, call: Call) -> ServerStatistics:
+        """One server over the last `window`, an hour when not given."""
+        query = call.decode(_SERVER)
+        return await self._server(call.actor, query.id, rules.window_range(query.window, self._clock.now_ms()))
+
+    async def load_balancer(self, call: Call) -> LoadBalancerStatistics:
+        status = await self._live.balancer(call.actor)
+        if status is not None:
+            return rules.load_balancer(status)
+        return rules.without_leader(pending=await self._store.open_tasks(), as_of=self._clock.now_ms())
+
+    def verbs(self) -> list[Verb]:
+        handlers: dict[str, VerbHandler] = {
+            "tasks": self.tasks,
+            "hourly": self.hourly,
+            "servers": self.servers,
+            "window": self.window,
+            "load-balancer": self.load_balancer,
+        }
+        return [Verb(name, _guarded(handler), REPORTS_MAX) for name, handler in handlers.items()]
+
+    async def _server(self, actor: Actor, server_id: str, span: Range) -> ServerStatistics:
+        if not SERVER_ID.fullmatch(server_id):
+            raise invalid("serverId", "must be 1-64 characters of A-Z a-z 0-9 . _ -")
+        as_of, registered_at = await asyncio.gather(self._as_of(actor), self._live.registered_at(server_id))
+        served = await self._store.server(span, server_id)
+        return ServerStatistics(
+            server_id=server_id,
+            tasks_processed=served.processed,
+            success_count=served.successes,
+            failure_count=served.failures,
+            success_rate=rules.success_rate(served.successes, served.processed),
+            average_processing_time=served.run.mean,
+            p50=served.run.p50,
+            p95=served.run.p95,
+            p99=served.run.p99,
+            uptime=None if registered_at is None else max(0, self._clock.now_ms() - registered_at),
+            as_of=as_of,
+        )
+
+    async def _open(self, actor: Actor) -> tuple[int, int]:
+        """Pending and processing now; without a balancer, all that have not ended in the archive are pending."""
+        status = await self._live.balancer(actor)
+        return (status.pending, status.active) if status else (await self._store.open_tasks(), 0)
+
+    async def _as_of(self, actor: Actor) -> int:
+        """Now when everything is archived, else the last moment that is; 0 when nothing is known."""
+        now_ms = self._clock.now_ms()
+        archive = await self._live.archive(actor)
+        if archive and archive.backlog == 0:
+            return now_ms
+        return (archive and archive.last_commit) or await self._store.freshness() or 0
+
+
+def _guarded(handler: VerbHandler) -> VerbHandler:
+    async def handle(call: Call) -> Answer | msgspec.Struct:
+        if not call.actor.has(*READERS):
+            raise forbidden("Viewer role required")
+        try:
+            return await handler(call)
+        except DatabaseAway as error:
+            raise unavailable("the history database is not reachable") from error
+
+    return handle
+
+
+class RunningStatistics:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._serving: Serving | None = None
+        self._pool: Pool | None = None
+
+    async def start(self) -> None:
+        """Does not wait for Postgres."""
+        self._pool = await store.connect(self._context.settings.postgres_dsn)
+        service = StatisticsService(self._context, self._pool)
+        self._serving = await serve(self._context.bus, "statistics", VERSION, service.verbs())
+
+    async def stop(self) -> None:
+        if self._serving:
+            await self._serving.drain()
+        if self._pool:
+            await store.close(self._pool, within_s=CLOSE_S)
+
+
+def build(context: Context) -> RunningService:
+    return RunningStatistics(context)

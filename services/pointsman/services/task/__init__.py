@@ -1,0 +1,1 @@
+"""The task service: the life of one task, from acceptance to its end."""

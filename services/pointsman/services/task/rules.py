@@ -1,0 +1,241 @@
+"""Pure rules of the task service: what is accepted, what a caller may do, how a task is shown."""
+
+import hashlib
+
+import msgspec
+from msgspec.structs import replace
+
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.base import NULL, is_null
+from pointsman.contracts.errors import PointsmanError, conflict, forbidden, invalid, not_found, too_large
+from pointsman.contracts.json_limits import check_object, check_text, check_value, decode
+from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.record import POOL_DEFAULT, PRESETS, Attempt, Lease, RetryPolicy, TaskRecord, TaskSpec
+from pointsman.contracts.task import (
+    ATTEMPTS_DEFAULT,
+    DEADLINE_MS_DEFAULT,
+    PAYLOAD_BYTES_MAX,
+    RESULT_BYTES_MAX,
+    TIMEOUT_MS_DEFAULT,
+    AttemptView,
+    RetryRequest,
+    Task,
+    TaskRequest,
+    TaskUpdate,
+)
+from pointsman.services.runtime.outcomes import Failed, Succeeded
+from pointsman.services.runtime.task_store import StoredTask
+from pointsman.services.runtime.tokens import AttemptClaims
+
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
+METADATA_BYTES_MAX = 16 * 1024
+ERROR_TEXT_LENGTH_MAX = 100_000
+
+
+def accept(request: TaskRequest, actor: Actor, *, task_id: str, now: int) -> TaskRecord:
+    """The PENDING record of a request, or 400/413 that names the field."""
+    check_object(bytes(request.payload), "payload", PAYLOAD_BYTES_MAX)
+    for name, value in request.labels.items():
+        check_text(name, "labels")
+        check_text(value, f"labels.{name}")
+    run_at = run_at_of(request, now)
+    start = run_at if run_at is not None else now
+    spec = TaskSpec(
+        type=request.type,
+        payload=request.payload,
+        priority=request.priority,
+        capabilities=tuple(sorted(set(request.capabilities))),
+        is_async=request.is_async,
+        pool=request.pool or POOL_DEFAULT,
+        labels=request.labels,
+        run_at=run_at,
+        deadline=start + (request.deadline_ms or DEADLINE_MS_DEFAULT),
+        timeout_ms=request.timeout_ms or TIMEOUT_MS_DEFAULT,
+        max_attempts=request.max_attempts or ATTEMPTS_DEFAULT,
+        retry=retry_policy(request.retry),
+        fairness_key=_checked(request.fairness_key, "fairnessKey"),
+        concurrency_key=_checked(request.concurrency_key, "concurrencyKey"),
+        affinity_key=_checked(request.affinity_key, "affinityKey"),
+        callback_url=request.callback_url,
+    )
+    return TaskRecord(
+        id=task_id, owner=actor.sub, spec=spec, created_at=now, updated_at=now, request_id=actor.request_id
+    )
+
+
+def _checked(text: str | None, field: str) -> str | None:
+    if text is not None:
+        check_text(text, field)
+    return text
+
+
+def run_at_of(request: TaskRequest, now: int) -> int | None:
+    if request.run_at is not None and request.delay_ms is not None:
+        raise invalid("delayMs", "not together with runAt")
+    if request.delay_ms is not None:
+        return now + request.delay_ms
+    return request.run_at if request.run_at is not None and request.run_at > now else None
+
+
+def retry_policy(request: RetryRequest | None) -> RetryPolicy:
+    if request is None:
+        return RetryPolicy()
+    parts = {
+        name: value
+        for name in ("base_ms", "max_ms", "factor", "jitter")
+        if (value := getattr(request, name)) is not None
+    }
+    if request.preset and parts:
+        raise invalid("retry", "either a preset or its parts, not both")
+    policy = replace(PRESETS[request.preset or "standard"], **parts)
+    if policy.max_ms < policy.base_ms:
+        raise invalid("retry.maxMs", f"must be at least baseMs ({policy.base_ms})")
+    return policy
+
+
+def check_idempotency_key(key: str) -> None:
+    if not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX or not all(" " <= char <= "~" for char in key):
+        raise invalid("Idempotency-Key", f"1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters")
+
+
+def idempotency_name(owner: str, key: str) -> str:
+    """Key of the idempotency bucket; scoped to the principal."""
+    return hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()
+
+
+def request_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_visible(actor: Actor, record: TaskRecord) -> None:
+    """Another owner's task does not exist for the caller."""
+    if not actor.may_see(record.owner):
+        raise absent(record.id)
+
+
+def check_steer(actor: Actor, record: TaskRecord) -> None:
+    check_visible(actor, record)
+    if not actor.may_steer(record.owner):
+        raise forbidden("Operator role required")
+
+
+def check_report(actor: Actor, claims: AttemptClaims | None, record: TaskRecord) -> None:
+    """Who may say what became of a running task: the attempt itself, a backend, its owner, an operator."""
+    if claims is not None:
+        if claims.task_id != record.id:
+            raise forbidden("the attempt token belongs to another task")
+        return
+    if not actor.has(Role.SERVICE):
+        check_steer(actor, record)
+
+
+def absent(task_id: str) -> PointsmanError:
+    return not_found(f"task {task_id} not found")
+
+
+def stale(detail: str) -> PointsmanError:
+    return conflict(detail, slug="stale-attempt")
+
+
+def check_update(update: TaskUpdate) -> None:
+    if len(bytes(update.result)) > RESULT_BYTES_MAX:
+        raise too_large("result", RESULT_BYTES_MAX)
+    if not is_null(update.metadata):
+        check_object(bytes(update.metadata), "metadata", METADATA_BYTES_MAX)
+    for field in ("error", "message"):
+        text = getattr(update, field)
+        if text is not None:
+            check_text(text, field)
+    check_value(decode(bytes(update.result), "result"), "result")
+
+
+def outcome_of(update: TaskUpdate) -> Succeeded | Failed:
+    """The outcome a final update reports."""
+    if update.status == "COMPLETED":
+        return Succeeded(result=update.result, metadata=update.metadata)
+    return Failed(
+        error=update.error or update.message or "the backend reported a failure",
+        code=str(update.code) if update.code is not None else None,
+        final=update.final,
+    )
+
+
+def repeats(record: TaskRecord, update: TaskUpdate) -> bool:
+    """Whether a final update says again what the terminal record already holds."""
+    match update.status, record.status:
+        case "COMPLETED", Status.COMPLETED:
+            return _same_json(record.result, update.result)
+        case "FAILED", Status.FAILED:
+            outcome = outcome_of(update)
+            return isinstance(outcome, Failed) and outcome.error[:900] == (record.error or "")[:900]
+        case _:
+            return False
+
+
+def repeats_attempt(attempts: tuple[Attempt, ...], number: int, update: TaskUpdate) -> bool:
+    """Whether a failure report says again what is recorded of that attempt."""
+    return update.status == "FAILED" and any(a.number == number and a.outcome == "failed" for a in attempts)
+
+
+def _same_json(left: msgspec.Raw, right: msgspec.Raw) -> bool:
+    return bool(msgspec.json.decode(left) == msgspec.json.decode(right))
+
+
+def etag(task: StoredTask) -> str:
+    return f"{task.revision}-{task.lease_revision}"
+
+
+def show(task: StoredTask, *, with_payload: bool) -> Task:
+    """The task as clients read it: its record, overlaid with the lease while it is live."""
+    record, lease = task.record, None if task.is_terminal else task.lease
+    current = lease.current if lease else None
+    attempts = tuple(a.view() for a in (lease.attempts if lease else record.attempts))
+    if current is not None:
+        running = AttemptView(number=current.number, server_id=current.server_id, started_at=current.started_at)
+        attempts = (*attempts, running)
+    spec = record.spec
+    return Task(
+        id=record.id,
+        type=spec.type,
+        status=Status.PROCESSING if current else record.status,
+        priority=spec.priority,
+        progress=current.progress if current else record.progress,
+        server_id=current.server_id if current else record.server_id,
+        result=record.result,
+        error=record.error if lease is None else _last_error(lease),
+        error_code=record.error_code,
+        created_at=record.created_at,
+        updated_at=max(record.updated_at, lease.updated_at) if lease else record.updated_at,
+        started_at=attempts[0].started_at if attempts else record.started_at,
+        finished_at=record.finished_at,
+        run_at=_run_at(record, lease),
+        deadline=spec.deadline,
+        owner=record.owner,
+        pool=spec.pool,
+        labels=spec.labels,
+        generation=record.generation,
+        attempts=attempts,
+        attempt=lease.attempt if lease else record.attempt,
+        waiting_for=_waiting_for(task, lease),
+        capabilities=spec.capabilities,
+        max_attempts=spec.max_attempts,
+        timeout_ms=spec.timeout_ms,
+        metadata=current.metadata if current else record.metadata,
+        payload=spec.payload if with_payload else NULL,
+    )
+
+
+def _last_error(lease: Lease) -> str | None:
+    return lease.attempts[-1].error if lease.attempts else None
+
+
+def _run_at(record: TaskRecord, lease: Lease | None) -> int | None:
+    return lease.run_at if lease is not None and lease.run_at is not None else record.spec.run_at
+
+
+def _waiting_for(task: StoredTask, lease: Lease | None) -> str | None:
+    if task.is_terminal or (lease is not None and lease.current is not None):
+        return None
+    if lease is not None and lease.waiting_for:
+        return lease.waiting_for
+    return "schedule" if task.record.spec.run_at is not None else "slot"

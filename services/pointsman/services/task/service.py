@@ -1,0 +1,130 @@
+"""The task service: verbs create, batch, get, update, extend, cancel and retry on `pointsman.task.*`."""
+
+from random import Random
+
+import msgspec
+
+from pointsman.client.bus import Message, Subscription
+from pointsman.contracts.balancer import LoadFrame
+from pointsman.contracts.base import Message as Wire
+from pointsman.contracts.commands import CancelTask, ExtendTask, TaskId, UpdateTask
+from pointsman.contracts.ids import is_task_id
+from pointsman.contracts.subjects import (
+    BUCKET_IDEMPOTENCY,
+    BUCKET_LEASES,
+    BUCKET_TASKS,
+    HEADER_IDEMPOTENCY_KEY,
+    HEADER_REPLAYED,
+    HEADER_REVISION,
+    VIEW_LOAD,
+)
+from pointsman.contracts.task import BatchAnswer, BatchRequest
+from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.egress import policy_of
+from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.loop import gather_all
+from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
+from pointsman.services.runtime.settling import Settler
+from pointsman.services.runtime.task_store import TaskStore
+from pointsman.services.runtime.tokens import AttemptTokens
+from pointsman.services.task import rules
+from pointsman.services.task.reports import Reports
+from pointsman.services.task.store import Archive, IdempotencyKeys, Shelf
+from pointsman.services.task.submission import Backlog, Submission, encoded_view
+from pointsman.services.version import VERSION
+
+CREATE_CONCURRENCY = 1024
+
+_ID = msgspec.json.Decoder(TaskId)
+_UPDATE = msgspec.json.Decoder(UpdateTask)
+_EXTEND = msgspec.json.Decoder(ExtendTask)
+_CANCEL = msgspec.json.Decoder(CancelTask)
+_BATCH = msgspec.json.Decoder(BatchRequest)
+_LOAD = msgspec.json.Decoder(LoadFrame)
+
+
+class TaskService:
+    def __init__(self, context: Context) -> None:
+        bus, clock, settings = context.bus, context.clock, context.settings
+        live = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), settings.result_ttl_s)
+        self._bus = bus
+        self._shelf = Shelf(live, Archive(bus))
+        self._backlog = Backlog(settings.max_backlog)
+        keys = IdempotencyKeys(KvBucket(bus, BUCKET_IDEMPOTENCY))
+        self._submission = Submission(self._shelf, keys, clock, policy_of(settings.egress_allow), self._backlog)
+        self._reports = Reports(
+            bus, self._shelf, Settler(live, clock, Random()), AttemptTokens(settings.jwt_secret), clock
+        )
+        self._serving: Serving | None = None
+        self._load: Subscription | None = None
+
+    async def start(self) -> None:
+        self._load = await self._bus.subscribe(VIEW_LOAD, self._on_load)
+        verbs = (
+            Verb("create", self._create, CREATE_CONCURRENCY),
+            Verb("batch", self._batch, 16),
+            Verb("get", self._get, CREATE_CONCURRENCY),
+            Verb("update", self._update, CREATE_CONCURRENCY),
+            Verb("extend", self._extend),
+            Verb("cancel", self._cancel),
+            Verb("retry", self._retry),
+        )
+        self._serving = await serve(self._bus, "task", VERSION, verbs)
+
+    async def stop(self) -> None:
+        if self._serving:
+            await self._serving.drain()
+        if self._load:
+            await self._load.unsubscribe()
+
+    async def _on_load(self, message: Message) -> None:
+        self._backlog.pending = _LOAD.decode(message.data).pending
+
+    async def _create(self, call: Call) -> Answer:
+        accepted = await self._submission.submit(call.data, call.actor, call.headers.get(HEADER_IDEMPOTENCY_KEY))
+        headers = {HEADER_REVISION: rules.etag(accepted.task)}
+        if accepted.replayed:
+            headers[HEADER_REPLAYED] = "true"
+        return Answer(encoded_view(accepted.task, with_payload=False), headers)
+
+    async def _batch(self, call: Call) -> BatchAnswer:
+        batch = call.decode(_BATCH)
+        items = [self._submission.submit_item(bytes(item), call.actor) for item in batch.tasks]
+        return BatchAnswer(results=tuple(await gather_all(items)))
+
+    async def _get(self, call: Call) -> Answer:
+        task_id = call.decode(_ID).id
+        task = await self._shelf.get(task_id) if is_task_id(task_id) else None
+        if task is None:
+            raise rules.absent(task_id)
+        rules.check_visible(call.actor, task.record)
+        return Answer(encoded_view(task, with_payload=True), {HEADER_REVISION: rules.etag(task)})
+
+    async def _update(self, call: Call) -> Wire:
+        command = call.decode(_UPDATE)
+        _check_id(command.id)
+        return await self._reports.update(command, call.actor)
+
+    async def _extend(self, call: Call) -> Wire:
+        command = call.decode(_EXTEND)
+        _check_id(command.id)
+        return await self._reports.extend(command, call.actor)
+
+    async def _cancel(self, call: Call) -> Wire:
+        command = call.decode(_CANCEL)
+        _check_id(command.id)
+        return await self._reports.cancel(command, call.actor)
+
+    async def _retry(self, call: Call) -> Wire:
+        task_id = call.decode(_ID).id
+        _check_id(task_id)
+        return await self._reports.retry(task_id, call.actor)
+
+
+def _check_id(task_id: str) -> None:
+    if not is_task_id(task_id):
+        raise rules.absent(task_id)
+
+
+def build(context: Context) -> TaskService:
+    return TaskService(context)

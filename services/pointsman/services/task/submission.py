@@ -1,0 +1,118 @@
+"""Acceptance: a task is acknowledged only after its record is stored, and an idempotency key names one task for ever."""
+
+import asyncio
+from dataclasses import dataclass
+
+import msgspec
+
+from pointsman.contracts.actor import Actor
+from pointsman.contracts.base import encode
+from pointsman.contracts.errors import PointsmanError, from_validation, overloaded, refused
+from pointsman.contracts.ids import new_operation_id, new_task_id
+from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.record import TaskRecord
+from pointsman.contracts.task import BatchItem, TaskRequest
+from pointsman.services.runtime.clock import Clock
+from pointsman.services.runtime.egress import EgressPolicy, check_url
+from pointsman.services.runtime.kv import RevisionMoved
+from pointsman.services.runtime.task_store import StoredTask
+from pointsman.services.task import rules
+from pointsman.services.task.store import IdempotencyKeys, KeptRequest, Shelf
+
+BATCH_CONCURRENCY = 128
+BACKLOG_RETRY_S = 5
+
+_REQUEST = msgspec.json.Decoder(TaskRequest, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    task: StoredTask
+    replayed: bool = False
+
+
+class Backlog:
+    """How many tasks wait, as the leader last told."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.pending = 0
+
+    def check(self) -> None:
+        if self.pending >= self._limit:
+            raise overloaded(f"{self.pending} tasks are waiting, the limit is {self._limit}", BACKLOG_RETRY_S)
+
+
+class Submission:
+    def __init__(
+        self, shelf: Shelf, keys: IdempotencyKeys, clock: Clock, egress: EgressPolicy, backlog: Backlog
+    ) -> None:
+        self._shelf = shelf
+        self._keys = keys
+        self._clock = clock
+        self._egress = egress
+        self._backlog = backlog
+        self._batch = asyncio.Semaphore(BATCH_CONCURRENCY)
+
+    async def submit(self, data: bytes, actor: Actor, key: str | None) -> Accepted:
+        """Raises 400, 413, 422 or 429; when it returns, the task is durable."""
+        if key is None:
+            return await self._create(self._record(data, actor, new_task_id(self._clock.now_ms())))
+        rules.check_idempotency_key(key)
+        return await self._submit_once(data, actor, rules.idempotency_name(actor.sub, key))
+
+    async def submit_item(self, data: bytes, actor: Actor) -> BatchItem:
+        """One item of a batch; its refusal is its own."""
+        try:
+            async with self._batch:
+                accepted = await self.submit(data, actor, None)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            problem = from_validation(error)
+            return BatchItem(error=problem.detail, code=problem.status)
+        except PointsmanError as error:
+            return BatchItem(error=error.detail, code=error.status)
+        return BatchItem(id=accepted.task.record.id, status=Status.PENDING)
+
+    def _record(self, data: bytes, actor: Actor, task_id: str) -> TaskRecord:
+        request = _REQUEST.decode(data)
+        if request.callback_url is not None:
+            check_url(request.callback_url, self._egress, field="callbackUrl")
+        return rules.accept(request, actor, task_id=task_id, now=self._clock.now_ms())
+
+    async def _create(self, record: TaskRecord) -> Accepted:
+        self._backlog.check()
+        revision = await self._shelf.live.create(record, new_operation_id())
+        return Accepted(StoredTask(record, revision))
+
+    async def _submit_once(self, data: bytes, actor: Actor, name: str) -> Accepted:
+        record = self._record(data, actor, new_task_id(self._clock.now_ms()))
+        kept = KeptRequest(task_id=record.id, request_hash=rules.request_hash(data))
+        found = await self._keys.get(name)
+        if found is None:
+            self._backlog.check()
+            try:
+                await self._keys.claim(name, kept, new_operation_id())
+            except RevisionMoved:
+                found = await self._keys.get(name)
+        if found is None or found.task_id == record.id:
+            return await self._create(record)
+        return await self._replay(data, actor, found)
+
+    async def _replay(self, data: bytes, actor: Actor, found: KeptRequest) -> Accepted:
+        """The first answer again; a key whose task was never written (a crash between the two) makes it now."""
+        if found.request_hash != rules.request_hash(data):
+            raise refused("Idempotency-Key", "was used with another request")
+        task = await self._shelf.get(found.task_id)
+        if task is not None:
+            return Accepted(task, replayed=True)
+        try:
+            return await self._create(self._record(data, actor, found.task_id))
+        except RevisionMoved:
+            task = await self._shelf.get(found.task_id)
+            if task is None:
+                raise
+            return Accepted(task, replayed=True)
+
+
+def encoded_view(task: StoredTask, *, with_payload: bool) -> bytes:
+    return encode(rules.show(task, with_payload=with_payload))

@@ -1,0 +1,393 @@
+"""The executor over real sockets, against a backend process that misbehaves on request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+import pytest
+
+from pointsman.client.bus import Handler, Headers, Message, Subscription
+from pointsman.contracts import subjects
+from pointsman.contracts.base import encode
+from pointsman.contracts.execution import Abort, Evidence, ExecutorBeat, Handover, Release
+from pointsman.contracts.ids import new_task_id
+from pointsman.contracts.record import CurrentAttempt, Lease, TaskRecord, TaskSpec
+from pointsman.contracts.server import ServerConfig
+from pointsman.contracts.task import RESULT_BYTES_MAX
+from pointsman.services.instance.abort import Canceller
+from pointsman.services.instance.attempt import Attempts
+from pointsman.services.instance.backend import Backends
+from pointsman.services.instance.executor import Executor
+from pointsman.services.instance.fleet import Fleet
+from pointsman.services.runtime.clock import SystemClock
+from pointsman.services.runtime.egress import policy_of
+from pointsman.services.runtime.follow import Followed
+from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Outcome, Succeeded, TimedOut
+from pointsman.services.runtime.settling import Settled
+from tests.support.backends import Backend
+
+CLOCK = SystemClock()
+SERVER, EXECUTOR = "s1", "e1"
+WITHIN_S = 10.0
+
+
+class Nothing:
+    async def drain(self) -> None:
+        return
+
+
+@dataclass
+class Wire:
+    """What an executor needs of a bus: its handlers, and what it said."""
+
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    said: list[tuple[str, bytes]] = field(default_factory=list)
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        self.handlers[subject] = handler
+        return Nothing()
+
+    async def publish(self, subject: str, data: bytes, headers: Headers | None = None, reply: str = "") -> None:
+        async with self.news:
+            self.said.append((subject, data))
+            self.news.notify_all()
+
+    async def barrier(self) -> None:
+        return
+
+    def heard[T](self, subject: str, shape: type[T]) -> list[T]:
+        return [msgspec.json.decode(data, type=shape) for at, data in self.said if at == subject]
+
+
+@dataclass
+class Bench:
+    executor: Executor
+    wire: Wire
+    outcomes: dict[str, Outcome]
+    settled: asyncio.Condition
+    answer: Settled = Settled.COMMITTED
+
+    async def hand(self, handover: Handover) -> None:
+        await self.wire.handlers[subjects.execute(EXECUTOR)](Message("", encode(handover), {}))
+
+    async def abort(self, handover: Handover) -> None:
+        order = Abort(task_id=handover.task_id, generation=1, number=1, server_id=SERVER, reason="cancelled")
+        await self.wire.handlers[subjects.abort(EXECUTOR)](Message("", encode(order), {}))
+
+    async def outcome(self, handover: Handover) -> Outcome:
+        async with asyncio.timeout(WITHIN_S), self.settled:
+            await self.settled.wait_for(lambda: handover.task_id in self.outcomes)
+        return self.outcomes[handover.task_id]
+
+    async def run(self, behave: str, **changes: int) -> Outcome:
+        handover = handover_of(behave, **changes)
+        await self.hand(handover)
+        return await self.outcome(handover)
+
+    async def said[T](self, subject: str, shape: type[T]) -> T:
+        async with asyncio.timeout(WITHIN_S), self.wire.news:
+            await self.wire.news.wait_for(lambda: self.wire.heard(subject, shape))
+        return self.wire.heard(subject, shape)[-1]
+
+
+def handover_of(behave: str, *, timeout_ms: int = 8_000, start_in_ms: int = 5_000) -> Handover:
+    now, task_id = CLOCK.now_ms(), new_task_id(CLOCK.now_ms())
+    payload = msgspec.Raw(msgspec.json.encode({"behave": behave}))
+    spec = TaskSpec(type="t", deadline=now + 60_000, timeout_ms=timeout_ms, payload=payload)
+    record = TaskRecord(id=task_id, owner="o", spec=spec, created_at=now, updated_at=now)
+    current = CurrentAttempt(
+        number=1,
+        server_id=SERVER,
+        executor=EXECUTOR,
+        started_at=now,
+        start_by=now + start_in_ms,
+        deadline=now + timeout_ms,
+        epoch=1,
+    )
+    return Handover(
+        task_id=task_id,
+        task_revision=1,
+        lease_revision=2,
+        lease=Lease(attempt=1, current=current),
+        record=msgspec.Raw(encode(record)),
+    )
+
+
+@asynccontextmanager
+async def bench(
+    url: str, *, limit: int = 50, cancel: bool = False, allowed: tuple[str, ...] = ("127.0.0.0/8",)
+) -> AsyncIterator[Bench]:
+    fleet, backends, wire = Fleet(), Backends(policy_of(allowed)), Wire()
+    config = ServerConfig(
+        id=SERVER, name=SERVER, predict=f"{url}/predict", health=f"{url}/health", registered_at=1, cancel=cancel
+    )
+    fleet.fold(Followed(f"$KV.servers.config.{SERVER}", 1, encode(config), False))
+
+    async def fetch(task_id: str) -> TaskRecord | None:
+        return None
+
+    async def settle(handover: Handover, record: TaskRecord, outcome: Outcome) -> Settled:
+        async with made.settled:
+            made.outcomes[handover.task_id] = outcome
+            made.settled.notify_all()
+        return made.answer
+
+    attempts = Attempts(
+        fleet=fleet,
+        backends=backends,
+        fetch=fetch,
+        token_of=lambda handover, attempt: "pat_a.b",
+        base_url="http://127.0.0.1:1",
+        clock=CLOCK,
+        rng=Random(7),
+    )
+    executor = Executor(
+        wire,  # type: ignore[arg-type]
+        EXECUTOR,
+        attempts=attempts,
+        canceller=Canceller(fleet, backends),
+        settle=settle,
+        limit=limit,
+        clock=CLOCK,
+    )
+    made = Bench(executor, wire, {}, asyncio.Condition())
+    await backends.start()
+    await executor.start()
+    try:
+        yield made
+    finally:
+        await executor.stop()
+        await backends.stop()
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[Backend]:
+    async with await Backend.start() as running:
+        yield running
+
+
+async def test_a_result_comes_back_and_the_connection_is_used_again(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        for _ in range(5):
+            outcome = await b.run("success-json")
+            assert isinstance(outcome, Succeeded)
+            assert msgspec.json.decode(outcome.result) == {"behave": "success-json"}
+        stats = await backend.stats()
+        assert stats["calls"] == 5
+        headers = {name.lower(): value for name, value in stats["lastHeaders"].items()}
+        assert headers["accept-encoding"] == "identity"
+        assert "cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        ("reset", "the connection broke"),
+        ("garbage", "not an HTTP answer"),
+        ("lie-length", "broke off"),
+        ("redirect", "redirects are not followed"),
+    ],
+)
+async def test_a_server_that_breaks_the_rules_fails_the_attempt(backend: Backend, behave: str, said: str) -> None:
+    async with bench(backend.url) as b:
+        outcome = await b.run(behave)
+        assert isinstance(outcome, Failed), outcome
+        assert outcome.server_fault
+        assert not outcome.final
+        assert said in outcome.error
+        evidence = await b.said(subjects.VIEW_EVIDENCE, Evidence)
+        assert (evidence.server_id, evidence.good) == (SERVER, False)
+        assert isinstance(await b.run("ok"), Succeeded)
+        assert (await backend.stats())["tasks"].keys() == b.outcomes.keys()
+
+
+async def test_a_hundred_megabytes_are_not_read(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        outcome = await b.run("huge")
+        assert outcome == Failed(
+            error=f"result larger than {RESULT_BYTES_MAX} bytes", code="result-too-large", http_status=200, final=True
+        )
+
+
+@pytest.mark.parametrize("behave", ["hang", "drip"])
+async def test_an_attempt_ends_at_its_deadline(backend: Backend, behave: str) -> None:
+    async with bench(backend.url) as b:
+        started_s = CLOCK.monotonic_s()
+        assert isinstance(await b.run(behave, timeout_ms=400), TimedOut)
+        assert CLOCK.monotonic_s() - started_s < 2.0
+
+
+async def test_a_frozen_server_times_out_and_one_that_is_gone_is_lost(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        assert isinstance(await b.run("ok"), Succeeded)
+        backend.freeze()
+        assert isinstance(await b.run("ok", timeout_ms=300), TimedOut)
+        backend.thaw()
+        await backend.kill()
+        outcome = await b.run("ok")
+        assert isinstance(outcome, Lost)
+        assert outcome.server_fault
+        assert "cannot be reached" in outcome.reason
+
+
+async def test_the_other_answers_of_the_table(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        assert await b.run("accepted-silent") == Accepted(http_status=202)
+        assert await b.run("error-json") == Failed(error="the model refused", code="REFUSED", http_status=200)
+        assert await b.run("fail:500") == Failed(error="HTTP 500: fails with 500", http_status=500)
+        assert await b.run("fail:422") == Failed(error="HTTP 422: fails with 422", http_status=422, final=True)
+        busy = await b.run("retry-after:429:3")
+        assert busy == Lost(reason="HTTP 429: busy", http_status=429, retry_after_ms=3_000)
+
+
+async def test_no_call_is_made_where_the_policy_forbids_the_address(backend: Backend) -> None:
+    for url in (backend.url, backend.url.replace("127.0.0.1", "localhost")):
+        async with bench(url, allowed=()) as b:
+            outcome = await b.run("ok")
+            assert isinstance(outcome, Lost)
+            assert "is in a network that is denied (loopback)" in outcome.reason
+    assert (await backend.stats())["calls"] == 0
+
+
+async def test_an_attempt_that_is_late_or_too_many_or_not_registered_is_handed_back(backend: Backend) -> None:
+    async with bench(backend.url, limit=1) as b:
+        assert await b.run("ok", start_in_ms=-1) == Lost(reason="started too late")
+        slow = handover_of("hang")
+        await b.hand(slow)
+        assert await b.run("ok") == Lost(reason="the executor is full")
+        await b.abort(slow)
+        assert (await b.said(subjects.VIEW_RELEASES, Release)).task_id == slow.task_id
+    assert (await backend.stats())["tasks"].keys() <= {slow.task_id}
+
+
+async def test_an_abort_closes_the_call_and_gives_the_slot_back(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        handover = handover_of("slow:8000")
+        await b.hand(handover)
+        await reached(backend, handover)
+        await b.abort(handover)
+        release = await b.said(subjects.VIEW_RELEASES, Release)
+        assert release == Release(task_id=handover.task_id, generation=1, number=1)
+        assert handover.task_id not in b.outcomes
+        await until(lambda: is_true(backend, lambda stats: stats["hungUp"] == 1 and stats["running"] == 0))
+
+
+async def test_a_server_that_wants_to_be_told_is_told(backend: Backend) -> None:
+    async with bench(backend.url, cancel=True) as b:
+        handover = handover_of("accepted:8000")
+        await b.hand(handover)
+        assert await b.outcome(handover) == Accepted(http_status=202)
+        await b.abort(handover)
+        assert (await b.said(subjects.VIEW_RELEASES, Release)).task_id == handover.task_id
+        assert (await backend.stats())["running"] == 0
+
+
+async def test_a_server_that_took_the_attempt_and_cannot_be_told_keeps_its_slot(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        handover = handover_of("accepted-silent")
+        await b.hand(handover)
+        await b.outcome(handover)
+        await b.abort(handover)
+    assert b.wire.heard(subjects.VIEW_RELEASES, Release) == []
+
+
+async def test_an_outcome_that_came_too_late_gives_the_slot_back(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        b.answer = Settled.STALE
+        await b.run("ok")
+        await b.said(subjects.VIEW_RELEASES, Release)
+
+
+async def test_a_stop_hands_back_what_does_not_end(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pointsman.services.instance.executor.STOP_WAIT_S", 0.2)
+    async with bench(backend.url) as b:
+        hanging, short = handover_of("hang"), handover_of("slow:50")
+        await b.hand(hanging)
+        await b.hand(short)
+        await reached(backend, hanging)
+        await b.executor.stop()
+        assert b.outcomes[hanging.task_id] == Lost(reason="the executor stopped")
+        assert isinstance(b.outcomes[short.task_id], Succeeded)
+        last = b.wire.heard(subjects.VIEW_EXECUTORS, ExecutorBeat)[-1]
+        assert (last.stopping, last.running) == (True, ())
+
+
+async def test_a_server_that_closes_an_idle_connection_as_we_send_spends_no_attempt() -> None:
+    async with closing_after_first() as url, bench(url) as b:
+        assert isinstance(await b.run("ok"), Succeeded)
+        assert await b.run("ok") == Lost(reason="the server closed an idle connection")
+        assert isinstance(await b.run("ok"), Succeeded)
+
+
+async def test_a_server_that_closes_a_new_connection_fails_the_attempt() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with listening(hang_up) as url, bench(url) as b:
+        outcome = await b.run("ok")
+        assert isinstance(outcome, Failed)
+        assert outcome.server_fault
+
+
+async def test_a_bomb_is_not_unpacked() -> None:
+    async def bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00")
+        writer.close()
+
+    async with listening(bomb) as url, bench(url) as b:
+        outcome = await b.run("ok")
+        assert isinstance(outcome, Failed)
+        assert outcome.server_fault
+        assert "gzip" in outcome.error
+
+
+Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(connection: Connection) -> AsyncIterator[str]:
+    server = await asyncio.start_server(connection, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def closing_after_first() -> AsyncIterator[str]:
+    """Answers the first request of each connection, promises to keep it, and hangs up on the next."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_one(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with listening(connection) as url:
+        yield url
+
+
+async def read_one(reader: asyncio.StreamReader) -> None:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    await reader.readexactly(int(length))
+
+
+async def reached(backend: Backend, handover: Handover) -> None:
+    await until(lambda: is_true(backend, lambda stats: handover.task_id in stats["tasks"]))
+
+
+async def is_true(backend: Backend, claim: Callable[[dict[str, object]], bool]) -> bool:
+    return claim(await backend.stats())
+
+
+async def until(claim: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not await claim():
+            await asyncio.sleep(0.02)

@@ -1,0 +1,326 @@
+"""The archive on a real broker and database: each record once, whatever is repeated, killed or malformed."""
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+
+from pointsman.client import call, nats_bus
+from pointsman.client.bus import BusError, Headers
+from pointsman.client.nats_bus import NatsBus
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.base import encode
+from pointsman.contracts.commands import TaskId
+from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.ids import new_task_id
+from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
+from pointsman.contracts.subjects import BUCKET_TASKS, STREAM_HISTORY, verb
+from pointsman.contracts.task import DAY_MS
+from pointsman.services.history import migrations, service
+from pointsman.services.history.loops import ACK
+from pointsman.services.history.puller import WINDOW_MESSAGES
+from pointsman.services.history.rules import Stored, day_of, rows_of
+from pointsman.services.history.service import HistoryStatus
+from pointsman.services.history.store import HistoryStore, connect
+from pointsman.services.runtime import buckets
+from pointsman.services.runtime.clock import SystemClock
+from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.embedded.kept import Kept
+from pointsman.services.runtime.kv import KvBucket
+from tests.support.systems import Stores, embedded
+
+WITHIN_S = 60.0
+NOW = SystemClock().now_ms()
+ACTOR = Actor(sub="test", roles=(Role.ADMIN,))
+
+
+def record(**changes: object) -> TaskRecord:
+    given = {
+        "id": new_task_id(NOW),
+        "owner": "ann",
+        "spec": TaskSpec(type="scan", deadline=NOW + DAY_MS, payload=msgspec.Raw(b'{"text":"' + b"x" * 200 + b'"}')),
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    return TaskRecord(**(given | changes))  # type: ignore[arg-type]
+
+
+def finished(task: TaskRecord, **changes: object) -> TaskRecord:
+    attempt = Attempt(number=1, server_id="gpu-1", started_at=NOW + 5, finished_at=NOW + 25, outcome="succeeded")
+    ended = {
+        "status": Status.COMPLETED,
+        "started_at": NOW + 5,
+        "finished_at": NOW + 25,
+        "server_id": "gpu-1",
+        "attempts": (attempt,),
+        "attempt": 1,
+        "result": msgspec.Raw(b'{"ok":true}'),
+    }
+    return msgspec.structs.replace(task, **(ended | changes))
+
+
+@dataclass
+class Archive:
+    """A system with buckets and schema, its connections, and what was stored in it."""
+
+    stores: Stores
+    bus: NatsBus
+    database: asyncpg.Pool
+    written: dict[str, bytes]
+
+    def service(self, bus: NatsBus | None = None) -> RunningService:
+        return service.build(
+            Context(bus=bus or self.bus, settings=self.stores.settings, clock=SystemClock(), instance="test")
+        )
+
+    async def store(self, task: TaskRecord, revision: int = 0) -> int:
+        self.written[task.id] = encode(task)
+        return await self.put(task.id, encode(task), revision)
+
+    async def put(self, name: str, data: bytes, revision: int = 0) -> int:
+        bucket = KvBucket(self.bus, BUCKET_TASKS)
+        return await bucket.update(name, data, revision=revision, operation=secrets.token_hex(4))
+
+    async def run_tasks(self, count: int) -> None:
+        """Accept and finish so many tasks, a few at a time."""
+        places = asyncio.Semaphore(50)
+
+        async def one() -> None:
+            async with places:
+                task = record()
+                await self.store(finished(task), await self.store(task))
+
+        await asyncio.gather(*(one() for _ in range(count)))
+
+    async def status(self) -> HistoryStatus:
+        answer = await call.call(self.bus, verb("history", "status"), b"{}", ACTOR)
+        return msgspec.json.decode(answer.data, type=HistoryStatus)
+
+    async def is_drained(self) -> bool:
+        """Everything sourced from the bucket, everything acknowledged."""
+        return (await self._last_seq()) >= len(self.written) and (await self.status()).backlog == 0
+
+    async def _last_seq(self) -> int:
+        info = await buckets.api(self.bus, f"STREAM.INFO.{STREAM_HISTORY}")
+        return int(info["state"]["last_seq"])
+
+    async def archived(self) -> dict[str, bytes]:
+        rows = await self.database.fetch("SELECT id, record FROM tasks")
+        assert len(rows) == len({row["id"] for row in rows})
+        return {row["id"]: row["record"] for row in rows}
+
+    async def is_whole(self) -> bool:
+        return await self.is_drained() and await self.archived() == self.written
+
+
+async def eventually(is_true: Callable[[], Awaitable[bool]], within_s: float = WITHIN_S) -> None:
+    """Returns once the condition holds; a store that is away for the moment does not make it fail."""
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                if await is_true():
+                    return
+            except (BusError, PointsmanError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                pass
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    async with embedded(tmp_path) as stores:
+        await asyncio.to_thread(migrations.upgrade, stores.dsn)
+        given = stores.nats_settings
+        bus = await nats_bus.connect(given.url, name="test", user=given.user, password=given.password)
+        await buckets.ensure(bus, relaxed=False, replicas=1)
+        database = await connect(stores.dsn)
+        try:
+            yield Archive(stores, bus, database, {})
+        finally:
+            database.terminate()
+            await bus.close()
+
+
+class Refusing:
+    """A bus that turns the first acknowledgement of every record into a refusal, so that all come twice."""
+
+    def __init__(self, bus: NatsBus) -> None:
+        self._bus = bus
+        self.refused: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bus, name)
+
+    async def publish(self, subject: str, data: bytes, headers: Headers | None = None, reply: str = "") -> None:
+        sequence = subject.split(".")[5] if data == ACK else ""
+        if sequence and sequence not in self.refused:
+            self.refused.add(sequence)
+            data = b"-NAK"
+        await self._bus.publish(subject, data, headers, reply)
+
+
+async def test_each_record_is_archived_once_though_all_come_twice(archive: Archive) -> None:
+    bus = Refusing(archive.bus)
+    running = archive.service(bus)  # type: ignore[arg-type]
+    await running.start()
+    await archive.run_tasks(300)
+    await eventually(archive.is_whole)
+    status = await archive.status()
+    assert len(bus.refused) >= 300
+    assert status.committed >= 2 * len(bus.refused)
+    assert await archive.database.fetchval("SELECT count(*) FROM attempts") == 300
+    await running.stop()
+
+
+async def test_a_database_killed_in_the_middle_loses_and_doubles_nothing(archive: Archive) -> None:
+    running = archive.service()
+    await running.start()
+    load = asyncio.create_task(archive.run_tasks(1500))
+    for floor in (300, 900):
+        await eventually(lambda floor=floor: _committed_at_least(archive, floor))  # type: ignore[misc]
+        os.kill(archive.stores.postgres.pid or 0, signal.SIGKILL)
+    await load
+    await eventually(archive.is_whole)
+    assert await archive.database.fetchval("SELECT count(*) FROM attempts") == 1500
+    assert await archive.database.fetchval("SELECT count(*) FROM dead_letters") == 0
+    await running.stop()
+
+
+async def _committed_at_least(archive: Archive, floor: int) -> bool:
+    return (await archive.status()).committed >= floor
+
+
+async def test_a_broker_killed_in_the_middle_loses_and_doubles_nothing(archive: Archive) -> None:
+    running = archive.service()
+    await running.start()
+    await archive.run_tasks(200)
+    os.kill(archive.stores.nats.pid or 0, signal.SIGKILL)
+    await archive.run_tasks(200)
+    await eventually(archive.is_whole)
+    await running.stop()
+
+
+async def test_while_the_database_is_away_records_wait_within_the_window_and_reads_say_503(archive: Archive) -> None:
+    await archive.stores.postgres.stop()
+    running = archive.service()
+    await running.start()
+    await archive.run_tasks(1200)
+    await eventually(lambda: _is_away(archive))
+    with pytest.raises(PointsmanError) as refusal:
+        await get(archive, next(iter(archive.written)))
+    assert refusal.value.status == 503
+    again = Kept(archive.stores.postgres.launcher)
+    again.start()
+    try:
+        await eventually(archive.is_whole)
+    finally:
+        await running.stop()
+        await again.stop()
+
+
+async def _is_away(archive: Archive) -> bool:
+    status = await archive.status()
+    print(status)
+    waits = status.backlog == 2 * len(archive.written) and status.held == WINDOW_MESSAGES
+    return waits and not status.connected and status.last_commit is None
+
+
+async def test_a_stopped_writer_leaves_what_it_held_to_the_next(archive: Archive) -> None:
+    await archive.run_tasks(100)
+    first = archive.service()
+    await first.start()
+    await first.stop()
+    second = archive.service()
+    await second.start()
+    await archive.run_tasks(100)
+    await eventually(archive.is_whole, within_s=buckets.CONSUMER_ACK_WAIT_S + WITHIN_S)
+    await second.stop()
+
+
+async def get(archive: Archive, task_id: str) -> bytes:
+    return (await call.call(archive.bus, verb("history", "get"), encode(TaskId(id=task_id)), ACTOR)).data
+
+
+async def test_a_record_is_found_by_its_id_with_the_bytes_that_were_stored(archive: Archive) -> None:
+    running = archive.service()
+    await running.start()
+    await archive.run_tasks(3)
+    await eventually(archive.is_whole)
+    for task_id, data in archive.written.items():
+        assert await get(archive, task_id) == data
+    for unknown in (new_task_id(NOW), "task_x", "'"):
+        with pytest.raises(PointsmanError) as refusal:
+            await get(archive, unknown)
+        assert refusal.value.status == 404
+    await running.stop()
+
+
+async def test_poison_is_set_aside_and_stops_nobody(archive: Archive) -> None:
+    await archive.run_tasks(20)
+    no_index_takes_this = secrets.token_hex(10_000)
+    poison = {
+        "task_garbage": b"\x00 no json",
+        "task_other": b'{"id":"task_other"}',
+        **{task.id: encode(task) for task in (record(owner=no_index_takes_this), record(generation=2**40))},
+    }
+    for name, data in poison.items():
+        await archive.put(name, data)
+    await archive.run_tasks(20)
+    await archive.store(finished(record(), error="with \0 inside"))
+    running = archive.service()
+    await running.start()
+    await eventually(archive.is_whole)
+    dead = await archive.database.fetch("SELECT subject, record, reason, revision FROM dead_letters")
+    assert {row["subject"].split(".")[2]: row["record"] for row in dead} == poison
+    assert all(row["reason"] and row["revision"] for row in dead)
+    assert (await archive.status()).buried == len(poison)
+    await running.stop()
+
+
+async def test_a_record_that_comes_late_changes_nothing(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    task = record()
+    failed = finished(task, status=Status.FAILED)
+    history = [(task, 10), (failed, 11), (msgspec.structs.replace(task, generation=2), 12)]
+    rows = [rows_of(Stored(subject="s", revision=at, data=encode(one))) for one, at in history]
+    for batch in ([rows[2]], [rows[0], rows[1]], rows, rows[:1]):
+        await store.write(batch, now_ms=NOW)
+    assert await store.get(task.id) == encode(history[2][0])
+    assert await archive.database.fetch("SELECT generation, revision, status FROM tasks") == [(2, 12, "PENDING")]
+
+
+async def test_a_lookup_by_id_reads_one_partition(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    await store.ensure_days(("tasks", day_of(NOW) + ahead) for ahead in range(5))
+    plan = await archive.database.fetch("EXPLAIN SELECT record FROM tasks WHERE id = 'x' AND created_at = 0" + str(NOW))
+    assert sum("tasks_2" in row[0] and "Scan" in row[0] for row in plan) == 1
+
+
+async def test_retention_drops_whole_days(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    old = record(id=new_task_id(NOW - 9 * DAY_MS))
+    new = record()
+    await store.write([rows_of(Stored(subject="s", revision=1, data=encode(one))) for one in (old, new)], now_ms=NOW)
+    dropped = await store.drop_days_before(day_of(NOW) - 5)
+    assert len(dropped) == 1
+    assert await store.get(old.id) is None
+    assert await store.get(new.id) == encode(new)
+    await store.write([rows_of(Stored(subject="s", revision=1, data=encode(old)))], now_ms=NOW)
+    assert await store.get(old.id) == encode(old)
+
+
+async def test_the_schema_goes_up_and_down_and_two_may_try_at_once(archive: Archive) -> None:
+    dsn = archive.stores.dsn
+    await asyncio.to_thread(migrations.downgrade, dsn, "base")
+    assert await archive.database.fetchval("SELECT to_regclass('tasks')") is None
+    await asyncio.gather(*(asyncio.to_thread(migrations.upgrade, dsn) for _ in range(4)))
+    await asyncio.to_thread(migrations.upgrade, dsn)
+    assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0001",)]
+    assert await archive.database.fetchval("SELECT count(*) FROM tasks") == 0
