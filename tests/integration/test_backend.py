@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,6 +37,9 @@ WITHIN_S = 10.0
 
 class Nothing:
     async def drain(self) -> None:
+        return
+
+    async def unsubscribe(self) -> None:
         return
 
 
@@ -119,11 +123,11 @@ def handover_of(behave: str, *, timeout_ms: int = 8_000, start_in_ms: int = 5_00
 
 @asynccontextmanager
 async def bench(
-    url: str, *, limit: int = 50, cancel: bool = False, allowed: tuple[str, ...] = ("127.0.0.0/8",)
+    url: str, *, limit: int = 50, allowed: tuple[str, ...] = ("127.0.0.0/8",), **declared: bool
 ) -> AsyncIterator[Bench]:
     fleet, backends, wire = Fleet(), Backends(policy_of(allowed)), Wire()
     config = ServerConfig(
-        id=SERVER, name=SERVER, predict=f"{url}/predict", health=f"{url}/health", registered_at=1, cancel=cancel
+        id=SERVER, name=SERVER, predict=f"{url}/predict", health=f"{url}/health", registered_at=1, **declared
     )
     fleet.fold(Followed(f"$KV.servers.config.{SERVER}", 1, encode(config), False))
 
@@ -254,7 +258,7 @@ async def test_no_call_is_made_where_the_policy_forbids_the_address(backend: Bac
 
 
 async def test_an_attempt_that_is_late_or_too_many_or_not_registered_is_handed_back(backend: Backend) -> None:
-    async with bench(backend.url, limit=1) as b:
+    async with bench(backend.url, limit=1, cancel_on_disconnect=True) as b:
         assert await b.run("ok", start_in_ms=-1) == Lost(reason="started too late")
         slow = handover_of("hang")
         await b.hand(slow)
@@ -265,7 +269,7 @@ async def test_an_attempt_that_is_late_or_too_many_or_not_registered_is_handed_b
 
 
 async def test_an_abort_closes_the_call_and_gives_the_slot_back(backend: Backend) -> None:
-    async with bench(backend.url) as b:
+    async with bench(backend.url, cancel_on_disconnect=True) as b:
         handover = handover_of("slow:8000")
         await b.hand(handover)
         await reached(backend, handover)
@@ -274,6 +278,16 @@ async def test_an_abort_closes_the_call_and_gives_the_slot_back(backend: Backend
         assert release == Release(task_id=handover.task_id, generation=1, number=1)
         assert handover.task_id not in b.outcomes
         await until(lambda: is_true(backend, lambda stats: stats["hungUp"] == 1 and stats["running"] == 0))
+
+
+async def test_a_server_that_may_go_on_after_a_hang_up_keeps_its_slot(backend: Backend) -> None:
+    async with bench(backend.url) as b:
+        handover = handover_of("slow:8000")
+        await b.hand(handover)
+        await reached(backend, handover)
+        await b.abort(handover)
+        await until(lambda: is_true(backend, lambda stats: stats["hungUp"] == 1))
+    assert b.wire.heard(subjects.VIEW_RELEASES, Release) == []
 
 
 async def test_a_server_that_wants_to_be_told_is_told(backend: Backend) -> None:
@@ -310,7 +324,7 @@ async def test_a_stop_hands_back_what_does_not_end(backend: Backend, monkeypatch
         await b.hand(short)
         await reached(backend, hanging)
         await b.executor.stop()
-        assert b.outcomes[hanging.task_id] == Lost(reason="the executor stopped")
+        assert b.outcomes[hanging.task_id] == Lost(reason="the executor stopped", may_still_run=True)
         assert isinstance(b.outcomes[short.task_id], Succeeded)
         last = b.wire.heard(subjects.VIEW_EXECUTORS, ExecutorBeat)[-1]
         assert (last.stopping, last.running) == (True, ())
@@ -383,7 +397,7 @@ async def reached(backend: Backend, handover: Handover) -> None:
     await until(lambda: is_true(backend, lambda stats: handover.task_id in stats["tasks"]))
 
 
-async def is_true(backend: Backend, claim: Callable[[dict[str, object]], bool]) -> bool:
+async def is_true(backend: Backend, claim: Callable[[dict[str, Any]], bool]) -> bool:
     return claim(await backend.stats())
 
 

@@ -32,8 +32,9 @@ class PullBus:
         return f"inbox.{len(self.inboxes)}"
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Inbox:
-        self.inboxes[subject] = Inbox(handler)
-        return self.inboxes[subject]
+        inbox = subject.removesuffix(".*")
+        self.inboxes[inbox] = Inbox(handler)
+        return self.inboxes[inbox]
 
     async def publish(self, subject: str, data: bytes, headers: Headers | None = None, reply: str = "") -> None:
         self.requests.put_nowait((reply, msgspec.json.decode(data)["batch"]))
@@ -45,12 +46,15 @@ class PullBus:
     async def next_pull(self) -> tuple[str, int]:
         return await asyncio.wait_for(self.requests.get(), 5)
 
-    async def send(self, inbox: str, count: int = 1) -> None:
-        for _ in range(count):
-            await self.inboxes[inbox].handler(Message("$KV.tasks.t", b"record", {}, "ack"))
+    def inbox(self, reply: str) -> Inbox:
+        return self.inboxes[reply.rpartition(".")[0]]
 
-    async def say(self, inbox: str, status: str, description: str = "") -> None:
-        await self.inboxes[inbox].handler(Message(inbox, b"", {"Status": status, "Description": description}))
+    async def send(self, reply: str, count: int = 1) -> None:
+        for _ in range(count):
+            await self.inbox(reply).handler(Message("$KV.tasks.t", b"record", {}, "ack"))
+
+    async def say(self, reply: str, status: str, description: str = "") -> None:
+        await self.inbox(reply).handler(Message(reply, b"", {"Status": status, "Description": description}))
 
 
 class FakeClock:
@@ -87,21 +91,21 @@ async def test_a_full_window_is_not_exceeded_and_opens_again_when_places_come_ba
         assert asked == WINDOW_MESSAGES == pulling.puller.held
         assert pulling.bus.requests.empty()
         pulling.puller.release(600, 600 * len(b"record"))
-        assert await pulling.bus.next_pull() == (inbox, 600)
+        assert (await pulling.bus.next_pull())[1] == 600
 
 
 async def test_an_expired_pull_is_renewed() -> None:
     async with Pulling() as pulling:
         inbox, _ = await pulling.bus.next_pull()
         await pulling.bus.say(inbox, "408", "Request Timeout")
-        assert await pulling.bus.next_pull() == (inbox, WINDOW_MESSAGES)
+        assert (await pulling.bus.next_pull())[1] == WINDOW_MESSAGES
 
 
 async def test_a_pull_that_ran_out_of_bytes_is_renewed() -> None:
     async with Pulling() as pulling:
         inbox, _ = await pulling.bus.next_pull()
-        await pulling.bus.say(inbox, "409", puller.FULL)
-        assert await pulling.bus.next_pull() == (inbox, WINDOW_MESSAGES)
+        await pulling.bus.say(inbox, "409", puller.USED_UP[0])
+        assert (await pulling.bus.next_pull())[1] == WINDOW_MESSAGES
 
 
 async def test_after_a_reconnect_a_fresh_inbox_pulls_at_once() -> None:
@@ -109,8 +113,8 @@ async def test_after_a_reconnect_a_fresh_inbox_pulls_at_once() -> None:
         first, _ = await pulling.bus.next_pull()
         pulling.bus.callbacks[0]()
         second, _ = await pulling.bus.next_pull()
-        assert first != second
-        assert pulling.bus.inboxes[first].is_left
+        assert pulling.bus.inbox(first) is not pulling.bus.inbox(second)
+        assert pulling.bus.inbox(first).is_left
 
 
 async def test_silence_is_answered_by_a_fresh_pull() -> None:
@@ -128,4 +132,16 @@ async def test_a_missing_consumer_is_asked_for_again() -> None:
     async with Pulling() as pulling:
         inbox, _ = await pulling.bus.next_pull()
         await pulling.bus.say(inbox, "503")
-        assert await pulling.bus.next_pull() == (inbox, WINDOW_MESSAGES)
+        assert (await pulling.bus.next_pull())[1] == WINDOW_MESSAGES
+
+
+async def test_what_is_said_of_an_ended_pull_does_not_end_the_next() -> None:
+    async with Pulling() as pulling:
+        first, asked = await pulling.bus.next_pull()
+        await pulling.bus.send(first, asked)
+        pulling.puller.release(asked, asked * len(b"record"))
+        await pulling.bus.next_pull()
+        await pulling.bus.say(first, "409", puller.USED_UP[1])
+        pulling.puller.release(0, 0)
+        await asyncio.sleep(0)
+        assert pulling.bus.requests.empty()

@@ -102,7 +102,10 @@ class HealthState(StrEnum):
 
 
 class ServerHealth(Record):
-    """Key `health.<id>` of `servers`: written by the prober when the state changes. Times in ms since the epoch."""
+    """Key `health.<id>` of `servers`: written by the prober when the state changes. Times in ms since the epoch.
+
+    `active_tasks` is what the server said of itself in its health answer; told with each check, never stored.
+    """
 
     state: HealthState = HealthState.NEW
     since: int = 0
@@ -112,6 +115,7 @@ class ServerHealth(Record):
     consecutive_failures: int = 0
     consecutive_successes: int = 0
     error: str | None = None
+    active_tasks: int | None = None
 
 
 class Usage(Message, omit_defaults=True):

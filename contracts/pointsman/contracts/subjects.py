@@ -20,6 +20,8 @@ HEADER_ATTEMPT_TOKEN = "Pointsman-Attempt-Token"  # noqa: S105 - a header name
 HEADER_REVISION = "Pointsman-Revision"
 HEADER_IDEMPOTENCY_KEY = "Pointsman-Idempotency-Key"
 HEADER_REPLAYED = "Pointsman-Replayed"
+HEADER_STATUS = "Pointsman-Status"
+HEADER_SERVER_CREDENTIAL = "Pointsman-Server-Credential"
 HEADER_ERROR_CODE = "Nats-Service-Error-Code"
 HEADER_ERROR = "Nats-Service-Error"
 
@@ -27,6 +29,7 @@ VIEW_HEARTBEAT = f"{PREFIX}.view.heartbeat"
 VIEW_EXECUTORS = f"{PREFIX}.view.executors"
 VIEW_RELEASES = f"{PREFIX}.view.releases"
 VIEW_LOAD = f"{PREFIX}.view.load"
+VIEW_HEALTH = f"{PREFIX}.view.health"
 VIEW_EVIDENCE = f"{PREFIX}.view.evidence"
 
 

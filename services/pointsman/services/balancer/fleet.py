@@ -50,7 +50,12 @@ class ServerState:
     @property
     def serves(self) -> bool:
         """Whether operator and health let new tasks in."""
-        return self.admin.wanted is Wanted.ACTIVE and self.health.state in SERVING
+        return self.admin.wanted is Wanted.ACTIVE and self.is_healthy
+
+    @property
+    def is_healthy(self) -> bool:
+        """What is stored of an earlier registration does not count."""
+        return self.health.state in SERVING and self.health.registered_at == self.config.registered_at
 
     def has_slot(self, now: int) -> bool:
         return self.serves and self.effective.held_until <= now and self._slots.active(self.id) < self.effective.value
@@ -172,7 +177,7 @@ def _load(server: ServerState, now_s: float) -> ServerLoad:
         active_tasks=server.active,
         weight=server.weight,
         effective_limit=server.limit,
-        healthy=server.health.state in SERVING,
+        healthy=server.is_healthy,
         pool=server.config.pool,
         estimate_ms=estimate or None,
     )

@@ -268,7 +268,7 @@ class Model:
         elif head.generation != entry.generation:
             self.slots.linger(current.server_id, key, current.start_by, current.deadline)
         if lingers:
-            self.aborts.append((current.executor, _abort(entry, current)))
+            self.aborts.append((current.executor, abort_of(entry, current, "cancelled")))
         if head.attempts and head.attempts[-1].number == current.number:
             self._learn(entry.shape, head.attempts[-1], now, now_s)
 
@@ -292,11 +292,11 @@ def _newer(held: Lease, other: Lease) -> bool:
     return (held.attempt, held.updated_at) > (other.attempt, other.updated_at)
 
 
-def _abort(entry: Entry, current: CurrentAttempt) -> Abort:
+def abort_of(entry: Entry, current: CurrentAttempt, reason: str) -> Abort:
     return Abort(
         task_id=entry.id,
         generation=entry.generation,
         number=current.number,
         server_id=current.server_id,
-        reason="cancelled",
+        reason=reason,
     )

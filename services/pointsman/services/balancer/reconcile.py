@@ -7,9 +7,10 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.execution import attempt_key
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.record import CurrentAttempt, Lease
+from pointsman.contracts.server import Wanted
 from pointsman.services.balancer.entry import Entry
 from pointsman.services.balancer.executors import Executors
-from pointsman.services.balancer.model import Model
+from pointsman.services.balancer.model import Model, abort_of
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
@@ -43,6 +44,7 @@ class Reconciler:
         work = [self._time_out(entry) for entry in late]
         work += [self._expire(entry) for entry in self._model.tasks_overdue(now)]
         work += [self._reclaim(entry) for entry in self._abandoned(now, now_s)]
+        work += [self._evict(entry) for entry in self._evicted()]
         for start in range(0, len(work), AT_ONCE):
             await gather_all(work[start : start + AT_ONCE])
         self._executors.forget_silent(now_s)
@@ -71,6 +73,14 @@ class Reconciler:
             )
         ]
 
+    def _evicted(self) -> list[Entry]:
+        """What still runs on servers whose drain is over."""
+        fleet = self._model.fleet
+        gone = {server.id for server in fleet if server.admin.wanted in (Wanted.MAINTENANCE, Wanted.REMOVED)}
+        return (
+            [entry for entry in list(self._model.running.values()) if _current(entry).server_id in gone] if gone else []
+        )
+
     async def _time_out(self, entry: Entry) -> None:
         await self._end(entry, outcomes.TimedOut(error="the attempt timed out"))
 
@@ -78,6 +88,12 @@ class Reconciler:
         current = _current(entry)
         log.warning("attempt reclaimed", task_id=entry.id, attempt=current.number, executor=current.executor)
         await self._end(entry, outcomes.Lost(reason="the executor went away", may_still_run=True))
+
+    async def _evict(self, entry: Entry) -> None:
+        """Hand back without spending an attempt, and have the call ended."""
+        current = _current(entry)
+        await self._end(entry, outcomes.Lost(reason="the server went into maintenance", may_still_run=True))
+        self._model.aborts.append((current.executor, abort_of(entry, current, "maintenance")))
 
     async def _end(self, entry: Entry, outcome: outcomes.Ended) -> None:
         attempt = _current(entry)

@@ -12,12 +12,13 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, forbidden
 from pointsman.contracts.execution import ExecutorBeat, Release
 from pointsman.contracts.ids import new_operation_id
-from pointsman.contracts.server import Heartbeat
+from pointsman.contracts.server import Heartbeat, ServerHealth
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
     BUCKET_SETTINGS,
     BUCKET_TASKS,
     VIEW_EXECUTORS,
+    VIEW_HEALTH,
     VIEW_HEARTBEAT,
     VIEW_LOAD,
     VIEW_RELEASES,
@@ -42,10 +43,12 @@ log = structlog.get_logger()
 
 STEP_S = 1.0
 SWITCH_ROUNDS = 10
+PROBE_MS = 2_000
 
 _BEAT = msgspec.json.Decoder(ExecutorBeat)
 _RELEASE = msgspec.json.Decoder(Release)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_CHECKS = msgspec.json.Decoder(dict[str, ServerHealth])
 _ALGORITHM = msgspec.json.Decoder(AlgorithmRequest)
 _POOL = msgspec.json.Decoder(PoolSettings)
 
@@ -82,6 +85,7 @@ class BalancerService:
             (VIEW_EXECUTORS, self._on_beat),
             (VIEW_RELEASES, self._on_release),
             (VIEW_HEARTBEAT, self._on_heartbeat),
+            (VIEW_HEALTH, self._on_checks),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         await self._folding.start()
@@ -156,6 +160,16 @@ class BalancerService:
     async def _on_heartbeat(self, message: Message) -> None:
         beat = _HEARTBEAT.decode(message.data)
         if beat.active_tasks is not None and self._model.slots.reported(beat.server_id, beat.active_tasks, beat.at):
+            self._dispatcher.schedule()
+
+    async def _on_checks(self, message: Message) -> None:
+        """What servers said of themselves in their health answers, as of when they were asked."""
+        freed = [
+            self._model.slots.reported(server_id, check.active_tasks, (check.last_check or 0) - PROBE_MS)
+            for server_id, check in _CHECKS.decode(message.data).items()
+            if check.active_tasks is not None
+        ]
+        if any(freed):
             self._dispatcher.schedule()
 
     async def _status(self, call: Call) -> BalancerStatus:

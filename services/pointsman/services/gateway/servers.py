@@ -6,15 +6,13 @@ from pointsman.client.bus import Message
 from pointsman.client.call import call
 from pointsman.contracts.base import Request, encode
 from pointsman.contracts.server import ServerId
-from pointsman.contracts.subjects import HEADER_REVISION, verb
+from pointsman.contracts.subjects import HEADER_REVISION, HEADER_SERVER_CREDENTIAL, HEADER_STATUS, verb
 from pointsman.services.gateway.asking import answered, call_unwrapped, call_within
 from pointsman.services.gateway.conditions import etag, if_match
 from pointsman.services.gateway.intake import one_json_value
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.route import Incoming, Ports
 
-HEADER_SERVER_CREDENTIAL = "Pointsman-Server-Credential"
-HEADER_STATUS = "Pointsman-Status"
 REGISTER = verb("registry", "register")
 GET = verb("registry", "get")
 HEARTBEAT = verb("registry", "heartbeat")

@@ -21,7 +21,7 @@ SILENCE_S = 2.2 * HEARTBEAT_S
 FAULT_PAUSE_S = 0.25
 
 HEARTBEAT, NO_MESSAGES, EXPIRED, ENDED = "100", "404", "408", "409"
-FULL = "Message Size Exceeds MaxBytes"
+USED_UP = ("Message Size Exceeds MaxBytes", "Batch Completed")
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,7 @@ class Puller:
         self._clock = clock
         self._wake = asyncio.Event()
         self._inbox = ""
+        self._pulls = 0
         self._asked = 0
         self._held = 0
         self._held_bytes = 0
@@ -75,7 +76,7 @@ class Puller:
     async def _run_once(self) -> None:
         self._inbox, self._asked, self._is_lost, self._fault = self._bus.new_inbox(), 0, False, ""
         try:
-            subscription = await self._bus.subscribe(self._inbox, self._on_message)
+            subscription = await self._bus.subscribe(f"{self._inbox}.*", self._on_message)
         except BusDown:
             await asyncio.sleep(FAULT_PAUSE_S)
             return
@@ -96,9 +97,10 @@ class Puller:
 
     async def _pull(self) -> None:
         request = PullRequest(batch=WINDOW_MESSAGES - self._held, max_bytes=WINDOW_BYTES - self._held_bytes)
+        self._pulls += 1
         self._asked, self._heard_s, self._fault = request.batch, self._clock.monotonic_s(), ""
         try:
-            await self._bus.publish(self._subject, msgspec.json.encode(request), reply=self._inbox)
+            await self._bus.publish(self._subject, msgspec.json.encode(request), reply=self._reply)
         except BusDown as error:
             self._asked, self._fault = 0, str(error)
             self._wake.set()
@@ -108,8 +110,13 @@ class Puller:
         status = "" if message.data else message.headers.get("Status", "")
         if not status:
             self._take(message)
-        elif status != HEARTBEAT:
+        elif status != HEARTBEAT and message.subject == self._reply:
             self._end(status, message.headers.get("Description", ""))
+
+    @property
+    def _reply(self) -> str:
+        """One per pull: what the server says of an ended pull must not be taken for the next."""
+        return f"{self._inbox}.{self._pulls}"
 
     def _take(self, message: Message) -> None:
         self._held += 1
@@ -122,7 +129,7 @@ class Puller:
     def _end(self, status: str, description: str) -> None:
         """The server has closed the pull; some of its reasons do not pass at once."""
         self._asked = 0
-        if status not in (NO_MESSAGES, EXPIRED) and not (status == ENDED and description.startswith(FULL)):
+        if status not in (NO_MESSAGES, EXPIRED) and not (status == ENDED and description.startswith(USED_UP)):
             log.warning("pull ended", subject=self._subject, status=status, description=description.strip()[:80])
             self._fault = status
         self._wake.set()

@@ -22,15 +22,15 @@ class Canceller:
     async def is_over(self, abort: Abort, *, call_was_open: bool) -> bool:
         """Tell the server, if it wants to be told; whether it is then known not to run the attempt.
 
-        A server that answers in the response ends with its connection. One that may have taken the attempt for
-        later says so itself, or holds its slot until the attempt's deadline.
+        A server registered with `cancelOnDisconnect` ends with its connection. Any other may go on for a caller that
+        hung up: it says so itself, or holds its slot until the attempt's deadline.
         """
         target = self._fleet.target(abort.server_id)
         if target is None:
             return True
         if target.config.cancel and await self._told(target, abort):
             return True
-        return call_was_open and not (target.config.cancel and target.config.is_async)
+        return call_was_open and target.config.cancel_on_disconnect
 
     async def _told(self, target: Target, abort: Abort) -> bool:
         headers = {HEADER_TASK_ID: abort.task_id, HEADER_ATTEMPT: str(abort.number)}

@@ -80,7 +80,7 @@ class Executor:
         await self._say(subjects.VIEW_EXECUTORS, self._beat_now())
         await self._until_idle(STOP_WAIT_S)
         for call in tuple(self._calls.values()):
-            call.end(Lost(reason="the executor stopped"))
+            call.end(Lost(reason="the executor stopped", may_still_run=True))
         await self._until_idle(HAND_BACK_S)
         for subscription in self._subscriptions:
             await subscription.drain()

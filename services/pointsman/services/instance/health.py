@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace as with_fields
@@ -108,17 +109,23 @@ class _Model(msgspec.Struct):
     server_id: str | None = None
 
 
+class _Load(msgspec.Struct):
+    active_tasks: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
 class _Told(msgspec.Struct):
     """What a health answer may say; other fields and other shapes are the server's own business."""
 
     status: msgspec.Raw = msgspec.Raw(b"")
     server_id: msgspec.Raw = msgspec.Raw(b"")
     model: msgspec.Raw = msgspec.Raw(b"")
+    load: msgspec.Raw = msgspec.Raw(b"")
 
 
 _TOLD = msgspec.json.Decoder(_Told)
 _STR = msgspec.json.Decoder(str)
 _MODEL = msgspec.json.Decoder(_Model)
+_LOAD = msgspec.json.Decoder(_Load)
 
 
 def fault_of(answer: Answer, server_id: str, registered: Collection[str]) -> str | None:
@@ -137,6 +144,15 @@ def fault_of(answer: Answer, server_id: str, registered: Collection[str]) -> str
         if named and named != server_id and named in registered:
             return f"wiring mistake: the server that answers says it is {named}"
     return None
+
+
+def active_tasks_of(answer: Answer) -> int | None:
+    """How many tasks the server says it runs, if its health answer says so."""
+    try:
+        load = _TOLD.decode(answer.body).load
+        return _LOAD.decode(load).active_tasks if load else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _text(raw: msgspec.Raw) -> str:

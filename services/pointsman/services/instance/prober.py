@@ -8,6 +8,7 @@ from random import Random
 
 import aiohttp
 import structlog
+from msgspec.structs import replace as with_fields
 
 from pointsman.client.bus import BusError
 from pointsman.contracts.base import encode
@@ -156,22 +157,23 @@ class Prober:
                 self._schedule(server_id, watched, self.clock.monotonic_s() + watched.check.wait_s)
 
     async def _look(self, server_id: str, watched: _Watched, target: Target) -> None:
-        error = await self._ask(server_id, target)
+        error, active_tasks = await self._ask(server_id, target)
         if self._watched.get(server_id) is not watched:
             return
         check = health.after_probe(watched.check, error, now=self.clock.now_ms(), rng=self.rng)
         if check.health.state is watched.check.health.state or await self._write(server_id, watched, check):
             watched.check = check
-            self._fresh[server_id] = check.health
+            self._fresh[server_id] = with_fields(check.health, active_tasks=active_tasks)
 
-    async def _ask(self, server_id: str, target: Target) -> str | None:
-        """What is wrong with the server, or None."""
+    async def _ask(self, server_id: str, target: Target) -> tuple[str | None, int | None]:
+        """What is wrong with the server, or None; and how many tasks it says it runs."""
         try:
             async with asyncio.timeout(PROBE_S):
                 answer = await self.backends.ask("GET", target.health, limit=PROBE_BYTES_MAX)
         except (aiohttp.ClientError, OSError) as error:
-            return f"the health check failed: {reason_of(error) if str(error) else f'no answer within {PROBE_S:g} s'}"
-        return health.fault_of(answer, server_id, self.fleet.ids())
+            reason = reason_of(error) if str(error) else f"no answer within {PROBE_S:g} s"
+            return f"the health check failed: {reason}", None
+        return health.fault_of(answer, server_id, self.fleet.ids()), health.active_tasks_of(answer)
 
     async def _write(self, server_id: str, watched: _Watched, check: health.Check) -> bool:
         """Commit a change of state; what somebody else wrote in between comes back through `changed`."""
@@ -194,7 +196,7 @@ class Prober:
                 key, encode(stored), revision=watched.revision, operation=new_operation_id()
             )
         except RevisionMoved:
-            entry = await self.bucket.get(key)
+            entry = await self.bucket.get(key, latest=True)
             if entry is None or not entry.data:
                 watched.revision = entry.revision if entry else 0
             raise

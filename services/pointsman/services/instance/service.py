@@ -36,7 +36,6 @@ log = structlog.get_logger()
 
 VERSION = "1.0.0"
 TELL_S = 1.0
-VIEW_HEALTH = subjects.verb("view", "health")
 
 Checks = dict[str, ServerHealth]
 _CHECKS = msgspec.json.Decoder(Checks)
@@ -81,7 +80,7 @@ class InstanceService:
         await self._follower.caught_up()
         self._subscriptions = [
             await bus.subscribe(subjects.VIEW_EVIDENCE, self._on_evidence),
-            await bus.subscribe(VIEW_HEALTH, self._on_checks),
+            await bus.subscribe(subjects.VIEW_HEALTH, self._on_checks),
         ]
         await self._leadership.start()
         self._background.run(self._prober.run(), "prober")
@@ -118,7 +117,7 @@ class InstanceService:
     async def _tell_checks(self) -> None:
         if fresh := self._prober.fresh():
             try:
-                await self._context.bus.publish(VIEW_HEALTH, _ENCODER.encode(fresh))
+                await self._context.bus.publish(subjects.VIEW_HEALTH, _ENCODER.encode(fresh))
             except BusError as error:
                 log.warning("checks not told", error=str(error))
 

@@ -13,8 +13,6 @@ from pointsman.services.registry.store import ServerStore
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.serve import Call
 
-HEADER_CREDENTIAL = "Pointsman-Server-Credential"
-
 
 class Heartbeats:
     def __init__(self, bus: Bus, fleet: Fleet, store: ServerStore, clock: Clock) -> None:
@@ -51,7 +49,7 @@ class Heartbeats:
 
     def _authorize(self, call: Call, member: Member | None) -> None:
         """A credential speaks for its own server only; roles are not looked at beside it."""
-        credential = call.headers.get(HEADER_CREDENTIAL)
+        credential = call.headers.get(subjects.HEADER_SERVER_CREDENTIAL)
         if credential:
             if not rules.proves(credential, member.secret if member else None):
                 raise forbidden("the credential is not that of this server")

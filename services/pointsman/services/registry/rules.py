@@ -44,6 +44,7 @@ def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
         labels=request.labels,
         version=request.version,
         cancel=request.cancel,
+        cancel_on_disconnect=request.cancel_on_disconnect,
     )
 
 

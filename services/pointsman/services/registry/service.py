@@ -2,8 +2,8 @@
 
 import msgspec
 
-from pointsman.client.bus import Message, Subscription
-from pointsman.client.call import call as ask
+from pointsman.client.bus import BusError, Message, Subscription
+from pointsman.client.call import answer_of, identity
 from pointsman.contracts import subjects
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame
@@ -37,8 +37,6 @@ from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
 
 VERSION = "1.0.0"
-HEADER_STATUS = "Pointsman-Status"
-VIEW_HEALTH = subjects.verb("view", "health")
 STATISTICS_S = 2.0
 READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 
@@ -75,7 +73,7 @@ class RegistryService:
         self._subscriptions = [
             await self._bus.subscribe(subjects.VIEW_HEARTBEAT, self._on_beat),
             await self._bus.subscribe(subjects.VIEW_LOAD, self._on_load),
-            await self._bus.subscribe(VIEW_HEALTH, self._on_checks),
+            await self._bus.subscribe(subjects.VIEW_HEALTH, self._on_checks),
         ]
         await self._leadership.start()
         self._background.every(
@@ -106,7 +104,7 @@ class RegistryService:
     async def _register(self, call: Call) -> Answer:
         require(call.actor, Role.ADMIN)
         registered = await self._registration.register(call.decode(_REGISTER))
-        headers = {HEADER_STATUS: str(registered.status), subjects.HEADER_REVISION: str(registered.revision)}
+        headers = {subjects.HEADER_STATUS: str(registered.status), subjects.HEADER_REVISION: str(registered.revision)}
         return Answer(encode(registered.answer), headers)
 
     async def _list(self, call: Call) -> ServerPage:
@@ -146,10 +144,11 @@ class RegistryService:
 
     async def _statistics(self, call: Call) -> ServerStatistics | None:
         """What statistics says of the server; None when it is away, a refusal of the request is passed on."""
+        subject, headers = subjects.verb("statistics", "window"), identity(call.actor)
         try:
-            answer = await ask(
-                self._bus, subjects.verb("statistics", "window"), call.data, call.actor, timeout_s=STATISTICS_S
-            )
+            answer = answer_of(await self._bus.request(subject, call.data, headers=headers, timeout_s=STATISTICS_S))
+        except BusError:
+            return None
         except PointsmanError as error:
             if error.status < 500:
                 raise
@@ -182,7 +181,7 @@ def require(actor: Actor, *roles: Role) -> None:
 
 
 def _unregistered(server_id: str, status: int, message: str) -> Answer:
-    return Answer(encode(UnregisterAnswer(server_id=server_id, message=message)), {HEADER_STATUS: str(status)})
+    return Answer(encode(UnregisterAnswer(server_id=server_id, message=message)), {subjects.HEADER_STATUS: str(status)})
 
 
 def build(context: Context) -> RegistryService:

@@ -64,7 +64,7 @@ class ServerStore:
 
     async def _delete_any(self, kind: str, server_id: str) -> None:
         for _ in range(ROUNDS_MAX):
-            entry = await self._bucket.get(_key(kind, server_id))
+            entry = await self._bucket.get(_key(kind, server_id), latest=True)
             if entry is None or not entry.data:
                 return
             try:
@@ -79,7 +79,7 @@ class ServerStore:
         )
 
     async def _get[T](self, kind: str, server_id: str, shape: type[T]) -> Stored[T]:
-        entry = await self._bucket.get(_key(kind, server_id))
+        entry = await self._bucket.get(_key(kind, server_id), latest=True)
         if entry is None:
             return Stored(None, 0)
         return Stored(msgspec.json.decode(entry.data, type=shape) if entry.data else None, entry.revision)
