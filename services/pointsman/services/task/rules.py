@@ -5,19 +5,19 @@ import hashlib
 import msgspec
 from msgspec.structs import replace
 
+from pointsman.contracts import view
 from pointsman.contracts.actor import Actor, Role
-from pointsman.contracts.base import NULL, is_null
+from pointsman.contracts.base import is_null
 from pointsman.contracts.errors import PointsmanError, conflict, forbidden, invalid, not_found, too_large
 from pointsman.contracts.json_limits import check_object, check_text, check_value, decode
 from pointsman.contracts.lifecycle import Status
-from pointsman.contracts.record import POOL_DEFAULT, PRESETS, Attempt, Lease, RetryPolicy, TaskRecord, TaskSpec
+from pointsman.contracts.record import POOL_DEFAULT, PRESETS, Attempt, RetryPolicy, TaskRecord, TaskSpec
 from pointsman.contracts.task import (
     ATTEMPTS_DEFAULT,
     DEADLINE_MS_DEFAULT,
     PAYLOAD_BYTES_MAX,
     RESULT_BYTES_MAX,
     TIMEOUT_MS_DEFAULT,
-    AttemptView,
     RetryRequest,
     Task,
     TaskRequest,
@@ -182,60 +182,8 @@ def _same_json(left: msgspec.Raw, right: msgspec.Raw) -> bool:
 
 
 def etag(task: StoredTask) -> str:
-    return f"{task.revision}-{task.lease_revision}"
+    return view.etag(task.revision, task.lease_revision)
 
 
 def show(task: StoredTask, *, with_payload: bool) -> Task:
-    """The task as clients read it: its record, overlaid with the lease while it is live."""
-    record, lease = task.record, None if task.is_terminal else task.lease
-    current = lease.current if lease else None
-    attempts = tuple(a.view() for a in (lease.attempts if lease else record.attempts))
-    if current is not None:
-        running = AttemptView(number=current.number, server_id=current.server_id, started_at=current.started_at)
-        attempts = (*attempts, running)
-    spec = record.spec
-    return Task(
-        id=record.id,
-        type=spec.type,
-        status=Status.PROCESSING if current else record.status,
-        priority=spec.priority,
-        progress=current.progress if current else record.progress,
-        server_id=current.server_id if current else record.server_id,
-        result=record.result,
-        error=record.error if lease is None else _last_error(lease),
-        error_code=record.error_code,
-        created_at=record.created_at,
-        updated_at=max(record.updated_at, lease.updated_at) if lease else record.updated_at,
-        started_at=attempts[0].started_at if attempts else record.started_at,
-        finished_at=record.finished_at,
-        run_at=_run_at(record, lease),
-        deadline=spec.deadline,
-        owner=record.owner,
-        pool=spec.pool,
-        labels=spec.labels,
-        generation=record.generation,
-        attempts=attempts,
-        attempt=lease.attempt if lease else record.attempt,
-        waiting_for=_waiting_for(task, lease),
-        capabilities=spec.capabilities,
-        max_attempts=spec.max_attempts,
-        timeout_ms=spec.timeout_ms,
-        metadata=current.metadata if current else record.metadata,
-        payload=spec.payload if with_payload else NULL,
-    )
-
-
-def _last_error(lease: Lease) -> str | None:
-    return lease.attempts[-1].error if lease.attempts else None
-
-
-def _run_at(record: TaskRecord, lease: Lease | None) -> int | None:
-    return lease.run_at if lease is not None and lease.run_at is not None else record.spec.run_at
-
-
-def _waiting_for(task: StoredTask, lease: Lease | None) -> str | None:
-    if task.is_terminal or (lease is not None and lease.current is not None):
-        return None
-    if lease is not None and lease.waiting_for:
-        return lease.waiting_for
-    return "schedule" if task.record.spec.run_at is not None else "slot"
+    return view.show(task.record, task.lease, with_payload=with_payload)

@@ -1,0 +1,1 @@
+"""The cockpit: the source root of the terminal screens, on the client."""
