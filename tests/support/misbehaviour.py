@@ -19,7 +19,6 @@ CHUNK = b"x" * 65_536
 DRIP_BYTES, DRIP_PAUSE_S = 100_000, 0.1
 CALLBACK_TRIES_MAX = 12
 CLOSES = {"Connection": "close"}
-HEALTHY = {"status": "healthy", "load": {"active_tasks": 0, "queue_length": 0}}
 
 
 @dataclass
@@ -125,7 +124,8 @@ class Simulator:
             await _until_hung_up(reader)
             return False
         bad = self._health == "bad"
-        writer.write(answer_of(503, {"status": "unhealthy"}) if bad else answer_of(200, HEALTHY))
+        healthy = {"status": "healthy", "load": {"active_tasks": self._seen.running, "queue_length": 0}}
+        writer.write(answer_of(503, {"status": "unhealthy"}) if bad else answer_of(200, healthy))
         return True
 
     async def _predict(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -216,14 +216,14 @@ class Simulator:
         self._seen.running += 1
         task = asyncio.create_task(self._call_back(call))
         self._calling_back[call.task_id] = task
-        task.add_done_callback(lambda _: self._called_back(call.task_id))
-
-    def _called_back(self, task_id: str) -> None:
-        self._seen.running -= 1
-        self._calling_back.pop(task_id, None)
+        task.add_done_callback(lambda _: self._calling_back.pop(call.task_id, None))
 
     async def _call_back(self, call: Call) -> None:
-        await asyncio.sleep(call.part(1, 0) / 1000)
+        """The work is over before it is reported: what comes in answer to the report is the next."""
+        try:
+            await asyncio.sleep(call.part(1, 0) / 1000)
+        finally:
+            self._seen.running -= 1
         for number in range(CALLBACK_TRIES_MAX):
             status, answer = await self._put(call)
             self._seen.callbacks.append({"task": call.task_id, "status": status, "answer": answer})

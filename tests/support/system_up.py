@@ -58,9 +58,14 @@ class SystemUp:
 
     async def start(self) -> None:
         """Ready within a minute, on the port it had before if it ran before."""
+        offset = self._output.stat().st_size if self._output.exists() else 0
+        self._process = self._spawned()
+        self.url = await eventually(lambda: self._ready(offset), "pointsman up is ready", within_s=READY_S_MAX)
+        self.port = int(self.url.rpartition(":")[2])
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
         with self._output.open("ab") as output:
-            offset = output.tell()
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 (*COMMAND, "up", "--data-dir", str(self.data_dir), "--port", str(self.port)),
                 env=self._environment(),
                 cwd=REPOSITORY,
@@ -69,8 +74,6 @@ class SystemUp:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.url = await eventually(lambda: self._ready(offset), "pointsman up is ready", within_s=READY_S_MAX)
-        self.port = int(self.url.rpartition(":")[2])
 
     async def _ready(self, offset: int) -> str:
         printed = self._output.read_bytes()[offset:].decode(errors="replace")

@@ -8,6 +8,7 @@ from pointsman.contracts.base import Message
 
 TYPE_PREFIX = "urn:pointsman:error:"
 DETAIL_LENGTH_MAX = 1000
+END_OF_TEXT = r"$(?!\\n)"
 
 
 class FieldError(Message, omit_defaults=True):
@@ -124,15 +125,16 @@ def unavailable(detail: str, retry_after_s: int = 2) -> PointsmanError:
 
 def from_validation(error: msgspec.ValidationError | msgspec.DecodeError) -> PointsmanError:
     """Turn msgspec's `Expected ... - at `$.field`` into a 400 with the field named as the client wrote it."""
-    text = str(error)
-    message, _, path = text.partition(" - at `")
-    field = path.rstrip("`").removeprefix("$").removeprefix(".") or "body"
-    if "unknown field" in message:
-        name = message.rpartition("unknown field ")[2].strip("`")
-        field = name if field == "body" else f"{field}.{name}"
-        message = "unknown field"
-    elif "required field" in message:
-        name = message.rpartition("required field ")[2].strip("`")
-        field = name if field == "body" else f"{field}.{name}"
-        message = "required"
-    return invalid(field, message)
+    message, _, place = str(error).partition(" - at ")
+    field = _field_of(place)
+    for said, short in (("unknown field ", "unknown field"), ("missing required field ", "required")):
+        if said in message:
+            name = message.rpartition(said)[2].strip("`")
+            return invalid(name if field == "body" else f"{field}.{name}", short)
+    return invalid(field, message.replace(END_OF_TEXT, "$"))
+
+
+def _field_of(place: str) -> str:
+    """`$.a.b` -> a.b; a key of an object is named by the object."""
+    path = place.rpartition("$")[2].strip("`").removeprefix(".")
+    return path or "body"
