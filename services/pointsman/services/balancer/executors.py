@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pointsman.contracts.execution import ExecutorBeat
 
 SILENT_S = 5.0
-HANDOVER_S = 3.0
+HANDOVER_S = 6.0
 MISSED_BEATS = 2
 
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.lifecycle import is_terminal
@@ -28,6 +29,14 @@ class Decision:
     attempt: str
 
 
+class Ended(NamedTuple):
+    """A task that ended: its last generation and attempt number as its record knew them, and when we heard."""
+
+    generation: int
+    attempt: int
+    at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     type: str
@@ -47,7 +56,7 @@ class Model:
         self._delayed: Timers[str] = Timers()
         self._attempts_due: Timers[tuple[str, int]] = Timers()
         self._deadlines: Wheel[str] = Wheel()
-        self._ended: OrderedDict[str, int] = OrderedDict()
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
         self._raw_bytes = 0
 
@@ -61,10 +70,24 @@ class Model:
         elif is_terminal(head.status):
             self._linger(head, now)
         if is_terminal(head.status):
-            self._ended[head.id] = now
-            self._orphans.pop(head.id, None)
+            self._end(head, now)
             return
         self._add(head, revision, raw, now, entry)
+
+    def _end(self, head: TaskHead, now: int) -> None:
+        self._ended[head.id] = Ended(head.generation, head.attempt, now)
+        orphan = self._orphans.pop(head.id, None)
+        if orphan is not None:
+            self._late_lease(head.id, orphan[0], now)
+
+    def _late_lease(self, task_id: str, lease: Lease, now: int) -> None:
+        """An attempt that was assigned while its task was being ended: the record does not know of it, so it lingers."""
+        ended, current = self._ended[task_id], lease.current
+        if current is None or lease.generation != ended.generation or current.number <= ended.attempt:
+            return
+        if current.deadline > now:
+            key = attempt_key(task_id, lease.generation, current.number)
+            self.slots.linger(current.server_id, key, current.start_by, current.deadline)
 
     def _add(self, head: TaskHead, revision: int, raw: bytes, now: int, before: Entry | None) -> None:
         entry = Entry(head, self._shapes.of(head), revision)
@@ -85,7 +108,9 @@ class Model:
         """A record of the `leases` bucket, in stream order; it may come before or after its task."""
         entry = self.entries.get(task_id)
         if entry is None:
-            if task_id not in self._ended:
+            if task_id in self._ended:
+                self._late_lease(task_id, lease, now)
+            else:
                 self._orphans[task_id] = (lease, revision, now)
             return
         if revision <= entry.lease_revision:
@@ -152,10 +177,10 @@ class Model:
     def withdraw(self, decision: Decision, now: int) -> None:
         """The lease could not be written: give the slot back and let the task wait again."""
         entry = decision.entry
-        if entry.state is not State.RESERVED:
-            return
-        self.slots.free(decision.server_id, decision.attempt)
-        if self.entries.get(entry.id) is entry:
+        if self.entries.get(entry.id) is not entry:
+            self.slots.free(decision.server_id, decision.attempt)
+        elif entry.state is State.RESERVED:
+            self.slots.free(decision.server_id, decision.attempt)
             self._place(entry, now)
 
     def tick(self, now: int, now_s: float) -> None:
@@ -166,7 +191,7 @@ class Model:
                 self._place(entry, now)
         self.slots.expire(now)
         self.fleet.tick(now_s)
-        while self._ended and next(iter(self._ended.values())) < now - ENDED_KEPT_MS:
+        while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
             self._ended.popitem(last=False)
         while self._orphans and next(iter(self._orphans.values()))[2] < now - ENDED_KEPT_MS:
             self._orphans.popitem(last=False)
@@ -262,12 +287,10 @@ class Model:
         if current is None:
             return
         key = attempt_key(entry.id, entry.generation, current.number)
-        lingers = any(one.number == current.number for one in head.lingering)
-        if not lingers and head.generation == entry.generation:
+        if _knows_the_end(head, entry, current):
             self.slots.free(current.server_id, key)
-        elif head.generation != entry.generation:
+        else:
             self.slots.linger(current.server_id, key, current.start_by, current.deadline)
-        if lingers:
             self.aborts.append((current.executor, abort_of(entry, current, "cancelled")))
         if head.attempts and head.attempts[-1].number == current.number:
             self._learn(entry.shape, head.attempts[-1], now, now_s)
@@ -286,6 +309,13 @@ class Model:
         if entry.raw is not None:
             self._raw_bytes -= len(entry.raw)
             entry.raw = None
+
+
+def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> bool:
+    """Whether the record tells that this attempt ran to its end, and was not just left behind."""
+    if head.generation != entry.generation or any(one.number == current.number for one in head.lingering):
+        return False
+    return any(attempt.number == current.number for attempt in head.attempts)
 
 
 def _newer(held: Lease, other: Lease) -> bool:

@@ -85,9 +85,12 @@ class Reconciler:
         await self._end(entry, outcomes.TimedOut(error="the attempt timed out"))
 
     async def _reclaim(self, entry: Entry) -> None:
+        """An executor that lives and does not list the call surely has no call: its start-by has passed too."""
         current = _current(entry)
         log.warning("attempt reclaimed", task_id=entry.id, attempt=current.number, executor=current.executor)
-        await self._end(entry, outcomes.Lost(reason="the executor went away", may_still_run=True))
+        alive = self._executors.is_alive(current.executor, self._clock.monotonic_s())
+        reason = "the hand-over was lost" if alive else "the executor went away"
+        await self._end(entry, outcomes.Lost(reason=reason, may_still_run=not alive))
 
     async def _evict(self, entry: Entry) -> None:
         """Hand back without spending an attempt, and have the call ended."""

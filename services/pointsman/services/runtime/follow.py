@@ -99,6 +99,8 @@ class Follower:
         self._interrupt()
 
     def _interrupt(self) -> None:
+        """Open anew; what the present consumer still says no longer counts."""
+        self._generation += 1
         self._caught_up.clear()
         self._broken.set()
 
@@ -137,7 +139,7 @@ class Follower:
         self._subscription = await self._bus.subscribe(inbox, handle)
         await self._bus.barrier()
         answer = await api(self._bus, self._create_subject(), self._consumer(inbox))
-        if answer.get("num_pending", 0) == 0:
+        if generation == self._generation and answer.get("num_pending", 0) == 0:
             self._caught_up.set()
 
     def _create_subject(self) -> str:

@@ -77,9 +77,10 @@ class TaskStore:
         return await self._tasks.update(record.id, encode(record), revision=revision, operation=operation)
 
     async def finish(self, record: TaskRecord, revision: int, operation: str) -> int:
-        return await self._tasks.update(
-            record.id, encode(record), revision=revision, operation=operation, ttl_s=self._result_ttl_s
-        )
+        """The terminal record; it stays at least as long as one of its attempts may still hold a slot."""
+        lingers_s = max((one.until - record.updated_at for one in record.lingering), default=0) // 1000
+        ttl_s = max(self._result_ttl_s, lingers_s + LEASE_SLACK_S if record.lingering else 0)
+        return await self._tasks.update(record.id, encode(record), revision=revision, operation=operation, ttl_s=ttl_s)
 
     async def put_lease(self, task_id: str, lease: Lease, revision: int, operation: str) -> int:
         ttl_s = lease_ttl_s(lease, lease.updated_at)
