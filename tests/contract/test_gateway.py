@@ -17,6 +17,7 @@ from pointsman.client.bus import BusTimeout, Endpoint, Handler, Message, NoRespo
 from pointsman.contracts.actor import Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, conflict, invalid, overloaded
+from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.subjects import HEADER_ERROR_CODE, verb
 from pointsman.services.gateway import examples, service
 from pointsman.services.gateway.route import Route
@@ -209,7 +210,9 @@ async def test_a_submission_is_passed_on_as_it_came_and_answered_as_it_was_answe
     assert response.headers["etag"] == '"12"'
     assert response.headers["x-request-id"] == "r-1"
     assert bus.last.data == body
-    assert bus.last.headers == {
+    headers_sent = dict(bus.last.headers)
+    assert is_task_id(headers_sent.pop("Pointsman-Task-Id"))
+    assert headers_sent == {
         "Pointsman-Sub": "alice",
         "Pointsman-Roles": "user",
         "Pointsman-Request-Id": "r-1",

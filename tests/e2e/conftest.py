@@ -41,14 +41,15 @@ class Fleet:
         self._stack = stack
         self._ids: list[str] = []
 
-    async def server(self, name: str = "", *, mode: str = "ok", healthy: bool = True, **config: Any) -> Server:
-        """Started, registered and, unless told otherwise, waited for until it takes tasks."""
+    async def server(self, name: str = "", *, mode: str = "ok", health: str = "ok", **config: Any) -> Server:
+        """Started, registered and, if its health is ok, waited for until it takes tasks."""
         backend = await self._stack.enter_async_context(await Backend.start(mode=mode))
+        await backend.set_health(health)
         server_id = f"{self.pool}-{name or len(self._ids)}"
         request = {"id": server_id, "pool": self.pool, "endpoints": backend.endpoints, **config}
         answer = await self._rest.call("POST", "/api/servers", request, expect=(201,))
         self._ids.append(server_id)
-        if healthy:
+        if health == "ok":
             await self.is_healthy(server_id)
         return Server(server_id, backend, answer.body["credential"])
 

@@ -99,7 +99,12 @@ async def test_a_server_in_maintenance_finishes_what_runs_and_gets_nothing_new(a
     assert answer.body["message"] == f"Maintenance mode enabled for server {server.id}"
     waiting = await admin.accepted(fleet.task("ok"))
     assert (await admin.finished(running))["status"] == "COMPLETED"
-    assert (await admin.call("GET", f"/api/servers/{server.id}", expect=(200,))).body["status"] == "maintenance"
+
+    async def is_out() -> bool:
+        shown = (await admin.call("GET", f"/api/servers/{server.id}", expect=(200,))).body
+        return bool(shown["status"] == "maintenance")
+
+    await eventually(is_out, "the server is in maintenance")
     assert (await admin.task(waiting))["status"] == "PENDING"
     assert (await server.backend.stats())["calls"] == 1
     await admin.call("POST", path, {"enabled": False}, expect=(200,))
@@ -136,9 +141,15 @@ async def test_a_draining_server_ends_its_work_and_goes(admin: Rest, fleet: Flee
 
 
 async def test_a_server_gets_nothing_before_its_first_good_probe(admin: Rest, fleet: Fleet) -> None:
-    server = await fleet.server(mode="ok", healthy=False)
+    server = await fleet.server(health="bad")
+    waiting = [await admin.accepted(fleet.task()) for _ in range(5)]
+
+    async def was_probed() -> bool:
+        return int((await server.backend.stats())["healthCalls"]) >= 2
+
+    await eventually(was_probed, "the server was probed twice")
+    assert (await server.backend.stats())["calls"] == 0
+    assert {(await admin.task(task_id))["status"] for task_id in waiting} == {"PENDING"}
     await server.backend.set_health("ok")
-    ended = await asyncio.gather(*(admin.done(fleet.task()) for _ in range(5)))
-    stats = await server.backend.stats()
-    assert stats["healthCalls"] >= 1
+    ended = await asyncio.gather(*(admin.finished(task_id) for task_id in waiting))
     assert {task["status"] for task in ended} == {"COMPLETED"}

@@ -232,10 +232,20 @@ async def test_an_order_left_by_a_broken_removal_does_not_hold_for_the_next_serv
     assert desk.admin("gpu.1").wanted is Wanted.ACTIVE
 
 
-async def test_maintenance_is_at_once_when_nothing_runs(desk: Desk) -> None:
+async def test_maintenance_is_at_once_when_no_time_is_given(desk: Desk) -> None:
     await desk.register()
-    assert await desk.orders.maintain("gpu.1", MaintenanceRequest(enabled=True, reason="disk"), "ann")
+    order = MaintenanceRequest(enabled=True, reason="disk", drain_timeout_ms=0)
+    assert await desk.orders.maintain("gpu.1", order, "ann")
     assert (desk.admin("gpu.1").wanted, desk.admin("gpu.1").reason) == (Wanted.MAINTENANCE, "disk")
+
+
+async def test_even_an_idle_server_drains_until_the_leader_has_told_again(desk: Desk) -> None:
+    await desk.register()
+    await desk.orders.maintain("gpu.1", MaintenanceRequest(enabled=True), "ann")
+    assert desk.admin("gpu.1").wanted is Wanted.DRAINING
+    desk.time.ms += SETTLE_MS
+    await desk.orders.complete_drains()
+    assert desk.admin("gpu.1").wanted is Wanted.MAINTENANCE
 
 
 async def test_maintenance_waits_for_what_runs(desk: Desk) -> None:
@@ -330,7 +340,7 @@ async def test_a_draining_server_hears_of_it_in_its_heartbeat(desk: Desk) -> Non
 async def test_the_list_is_filtered_and_paged(desk: Desk) -> None:
     for number in range(7):
         await desk.register(id=f"s{number}", pool="even" if number % 2 == 0 else "odd", groups=(f"g{number % 3}",))
-    await desk.orders.maintain("s3", MaintenanceRequest(enabled=True), "ann")
+    await desk.orders.maintain("s3", MaintenanceRequest(enabled=True, drain_timeout_ms=0), "ann")
 
     def listed(**query: object) -> list[str]:
         page = view.page_of(desk.fleet, ServerQuery(**query), desk.time.ms)  # type: ignore[arg-type]

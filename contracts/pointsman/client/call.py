@@ -13,10 +13,14 @@ from pointsman.contracts.subjects import (
     HEADER_REQUEST_ID,
     HEADER_ROLES,
     HEADER_SUB,
+    HEADER_TASK_ID,
+    REPEATABLE,
 )
 
 ABSENT_RETRY_S = 0.05
 ABSENT_BUDGET_S = 2.0
+REPEAT_S = 5.0
+SHORTEST_S = 0.05
 _PROBLEM = msgspec.json.Decoder(Problem)
 
 
@@ -66,17 +70,22 @@ async def call(
     headers: dict[str, str] | None = None,
     timeout_s: float = 25.0,
 ) -> Message:
-    """Ask one service. A missing responder is retried for 2 s (nothing was executed); a timeout is 503 and unknown."""
+    """Ask one service. What was surely not executed is tried again for 2 s, what may be repeated every 5 s; else 503."""
+    loop = asyncio.get_running_loop()
     sent = identity(actor) | (headers or {})
-    end = asyncio.get_running_loop().time() + ABSENT_BUDGET_S
+    may_repeat = subject in REPEATABLE or HEADER_TASK_ID in sent
+    absent_until, end = loop.time() + ABSENT_BUDGET_S, loop.time() + timeout_s
     while True:
+        wait_s = min(REPEAT_S, end - loop.time()) if may_repeat else timeout_s
         try:
-            return answer_of(await bus.request(subject, data, headers=sent, timeout_s=timeout_s))
+            return answer_of(await bus.request(subject, data, headers=sent, timeout_s=max(wait_s, SHORTEST_S)))
         except NoResponders:
-            if asyncio.get_running_loop().time() > end:
+            if loop.time() > absent_until:
                 raise unavailable(f"nobody answers {subject}") from None
-            await asyncio.sleep(ABSENT_RETRY_S)
         except BusTimeout:
-            raise unavailable(f"no answer on {subject} within {timeout_s:g} s: the outcome is unknown") from None
+            if not may_repeat or loop.time() >= end:
+                raise unavailable(f"no answer on {subject} within {timeout_s:g} s: the outcome is unknown") from None
         except BusDown:
-            raise unavailable("the message bus is not reachable") from None
+            if not may_repeat or loop.time() > absent_until:
+                raise unavailable("the message bus is not reachable") from None
+        await asyncio.sleep(ABSENT_RETRY_S)

@@ -136,6 +136,13 @@ class NatsBus:
         for callback in tuple(self._callbacks):
             callback()
 
+    async def disconnected(self) -> None:
+        """Whoever waits for an answer waits in vain: tell now instead of at the timeout."""
+        log.warning("bus disconnected")
+        for future in list(self._client._resp_map.values()):
+            if not future.done():
+                future.set_exception(nats.errors.ConnectionClosedError())
+
     async def add_service(
         self, name: str, version: str, endpoints: Sequence[Endpoint], *, queue: str, metadata: Headers
     ) -> Service:
@@ -178,9 +185,6 @@ async def connect(
     async def on_error(error: Exception) -> None:
         log.warning("bus error", error=str(error) or type(error).__name__)
 
-    async def on_disconnect() -> None:
-        log.warning("bus disconnected")
-
     async def on_closed() -> None:
         bus.closed.set()
 
@@ -193,7 +197,7 @@ async def connect(
                 url.split(","),
                 name=name,
                 error_cb=on_error,
-                disconnected_cb=on_disconnect,
+                disconnected_cb=bus.disconnected,
                 reconnected_cb=bus.reconnected,
                 closed_cb=on_closed,
                 max_reconnect_attempts=-1,

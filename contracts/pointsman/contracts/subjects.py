@@ -18,6 +18,7 @@ HEADER_ROLES = "Pointsman-Roles"
 HEADER_REQUEST_ID = "Pointsman-Request-Id"
 HEADER_ATTEMPT_TOKEN = "Pointsman-Attempt-Token"  # noqa: S105 - a header name
 HEADER_REVISION = "Pointsman-Revision"
+HEADER_TASK_ID = "Pointsman-Task-Id"
 HEADER_IDEMPOTENCY_KEY = "Pointsman-Idempotency-Key"
 HEADER_REPLAYED = "Pointsman-Replayed"
 HEADER_STATUS = "Pointsman-Status"
@@ -36,6 +37,20 @@ VIEW_EVIDENCE = f"{PREFIX}.view.evidence"
 def verb(service: str, name: str) -> str:
     """The request subject of a service's verb, e.g. `pointsman.task.create`."""
     return f"{PREFIX}.{service}.{name}"
+
+
+REPEATABLE = frozenset(
+    verb(service, name)
+    for service, names in {
+        "task": ("get", "update", "extend", "cancel"),
+        "registry": ("get", "list", "heartbeat", "metrics"),
+        "balancer": ("status",),
+        "history": ("get", "status"),
+        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
+    }.items()
+    for name in names
+)
+"""Verbs that may be asked again after an unknown outcome; `task.create` too, when the caller names the task."""
 
 
 def stream_of(bucket: str) -> str:

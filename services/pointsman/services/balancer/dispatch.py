@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
 
 import msgspec
 import structlog
 
-from pointsman.client.bus import Bus, BusError
+from pointsman.client.bus import Bus, BusError, Message, Subscription
 from pointsman.contracts.base import NULL, encode
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.execution import Abort, Handover
@@ -34,7 +34,10 @@ ABORTS_MAX = 1_000
 
 
 class Dispatcher:
-    """`may_dispatch` says whether this process leads and knows everything; `epoch` is that of its term."""
+    """`may_dispatch` says whether this process leads and knows everything; `epoch` is that of its term.
+
+    `undelivered` ends the attempt of a hand-over that reached nobody.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Dispatcher:
         *,
         may_dispatch: Callable[[], bool],
         epoch: Callable[[], int],
+        undelivered: Callable[[Entry], Coroutine[None, None, None]],
     ) -> None:
         self._bus = bus
         self._model = model
@@ -56,6 +60,9 @@ class Dispatcher:
         self._rng = rng
         self._may_dispatch = may_dispatch
         self._epoch = epoch
+        self._undelivered = undelivered
+        self._undelivered_at: Subscription | None = None
+        self._inbox = bus.new_inbox()
         self._background = Background()
         self._scheduled = False
         self._paused_until = 0
@@ -70,10 +77,25 @@ class Dispatcher:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
 
+    async def start(self) -> None:
+        """Hear of hand-overs that found no executor: the server answers those itself."""
+        self._undelivered_at = await self._bus.subscribe(f"{self._inbox}.*.*", self._on_undelivered)
+
     async def stop(self) -> None:
+        if self._undelivered_at is not None:
+            await self._undelivered_at.unsubscribe()
         if self._alarm is not None:
             self._alarm.cancel()
         await self._background.stop()
+
+    async def _on_undelivered(self, message: Message) -> None:
+        _, task_id, number = message.subject.rsplit(".", 2)
+        entry = self._model.running.get(task_id)
+        current = entry.lease.current if entry is not None and entry.lease is not None else None
+        if entry is None or current is None or current.number != int(number):
+            return
+        self._executors.unreachable(current.executor)
+        self._background.run(self._undelivered(entry), "hand back")
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -108,8 +130,8 @@ class Dispatcher:
         try:
             revision = await self._store.put_lease(entry.id, lease, entry.lease_revision, new_operation_id())
         except RevisionMoved:
-            self._model.withdraw(decision, self._clock.now_ms())
             await self._heal(entry)
+            self._model.withdraw(decision, self._clock.now_ms())
         except (PointsmanError, BusError) as error:
             log.warning("lease not written", task_id=entry.id, error=str(error))
             self._paused_until = self._clock.now_ms() + PAUSE_MS
@@ -132,7 +154,8 @@ class Dispatcher:
             record=msgspec.Raw(raw) if raw is not None else NULL,
         )
         try:
-            await self._bus.publish(execute(lease.current.executor), encode(handover))
+            reply = f"{self._inbox}.{handover.task_id}.{lease.current.number}"
+            await self._bus.publish(execute(lease.current.executor), encode(handover), reply=reply)
         except BusError as error:
             log.warning("hand-over not sent", task_id=decision.entry.id, error=str(error))
             return

@@ -6,6 +6,10 @@ from collections import OrderedDict
 ALPHA = 0.1
 BASE_ALPHA = 0.001
 WARM_SAMPLES = 10
+BASE_SAMPLES = 50
+SLOW = math.log(2)
+OPTIMISM = 2.0
+X_MS_MIN = 0.5
 FORGET_S = 10.0
 TYPES_MAX = 256
 FAILURE_MS_MIN = 5_000.0
@@ -14,30 +18,41 @@ UNKNOWN_MS = 0.0
 
 
 class Estimate:
-    """`x` is dispatch to answer in ms; samples enter as ln x."""
+    """`x` is dispatch to answer in ms; samples enter as ln x.
 
-    __slots__ = ("base", "mean", "samples", "seen_s")
+    Idle, it drifts back to its base: the mean of the successes, taken as luckier than it was while they are few, so that
+    a server judged by one long task or only by failures is tried again.
+    """
+
+    __slots__ = ("base", "mean", "rest", "samples", "seen_s", "successes")
 
     def __init__(self) -> None:
-        self.mean = self.base = 0.0
-        self.samples = 0
+        self.mean = self.base = self.rest = 0.0
+        self.samples = self.successes = 0
         self.seen_s = 0.0
 
-    def add(self, x_ms: float, now_s: float) -> None:
-        sample = math.log(max(x_ms, 0.1))
-        self.samples += 1
-        self.seen_s = now_s
-        if self.samples == 1:
-            self.mean = self.base = sample
-            return
-        self.mean += max(ALPHA, 1 / self.samples if self.samples <= WARM_SAMPLES else 0) * (sample - self.mean)
-        if self.mean <= self.base + math.log(2):
-            weight = 1 / self.samples if self.samples <= WARM_SAMPLES else BASE_ALPHA
-            self.base += weight * (sample - self.base)
+    def succeeded(self, x_ms: float, now_s: float) -> None:
+        sample = self._follow(x_ms, now_s)
+        self.successes += 1
+        if self.successes <= BASE_SAMPLES or self.mean <= self.base + SLOW:
+            self.base += max(BASE_ALPHA, 1 / self.successes) * (sample - self.base)
+            self.rest = self.base - OPTIMISM / math.sqrt(self.successes)
+
+    def failed(self, x_ms: float, now_s: float) -> None:
+        """The base knows nothing of failures."""
+        self._follow(x_ms, now_s)
 
     def read_ms(self, now_s: float) -> float:
-        idle = max(0.0, now_s - self.seen_s)
-        return math.exp(self.base + (self.mean - self.base) * math.exp(-idle / FORGET_S))
+        if now_s <= self.seen_s:
+            return math.exp(self.mean)
+        return math.exp(self.rest + (self.mean - self.rest) * math.exp((self.seen_s - now_s) / FORGET_S))
+
+    def _follow(self, x_ms: float, now_s: float) -> float:
+        sample = math.log(max(x_ms, X_MS_MIN))
+        self.samples += 1
+        self.seen_s = now_s
+        self.mean += (1 / self.samples if self.samples <= WARM_SAMPLES else ALPHA) * (sample - self.mean)
+        return sample
 
 
 class Estimator:
@@ -48,23 +63,25 @@ class Estimator:
         self._types: OrderedDict[str, Estimate] = OrderedDict()
 
     def succeeded(self, task_type: str, elapsed_ms: float, now_s: float) -> None:
-        self._add(task_type, elapsed_ms, now_s)
+        self._all.succeeded(elapsed_ms, now_s)
+        self._of(task_type).succeeded(elapsed_ms, now_s)
 
     def failed(self, task_type: str, elapsed_ms: float, retry_after_ms: float, now_s: float) -> None:
         """A failure must never look fast."""
-        self._add(task_type, max(elapsed_ms, FAILURE_MS_MIN, min(retry_after_ms, RETRY_AFTER_MS_MAX)), now_s)
+        x_ms = max(elapsed_ms, FAILURE_MS_MIN, min(retry_after_ms, RETRY_AFTER_MS_MAX))
+        self._all.failed(x_ms, now_s)
+        self._of(task_type).failed(x_ms, now_s)
 
     def read_ms(self, task_type: str, now_s: float) -> float:
         """The expected service time in ms; 0 for a server never tried, so that it is tried."""
         estimate = self._types.get(task_type, self._all)
         return estimate.read_ms(now_s) if estimate.samples else UNKNOWN_MS
 
-    def _add(self, task_type: str, x_ms: float, now_s: float) -> None:
-        self._all.add(x_ms, now_s)
+    def _of(self, task_type: str) -> Estimate:
         estimate = self._types.get(task_type)
         if estimate is None:
             estimate = self._types[task_type] = Estimate()
             if len(self._types) > TYPES_MAX:
                 self._types.popitem(last=False)
         self._types.move_to_end(task_type)
-        estimate.add(x_ms, now_s)
+        return estimate

@@ -16,6 +16,7 @@ class Executor:
     heard_s: float
     running: frozenset[str] = frozenset()
     stopping: bool = False
+    unreachable: bool = False
     missed: dict[str, int] = field(default_factory=dict)
 
 
@@ -30,7 +31,7 @@ class Executors:
         if executor is None:
             executor = self._executors[beat.executor] = Executor(beat.executor, beat.limit, now_s)
         executor.heard_s, executor.limit, executor.stopping = now_s, beat.limit, beat.stopping
-        executor.running = frozenset(beat.running)
+        executor.running, executor.unreachable = frozenset(beat.running), False
         executor.missed = {key: count + 1 for key, count in executor.missed.items() if key not in executor.running}
 
     def is_alive(self, executor_id: str, now_s: float) -> bool:
@@ -41,12 +42,17 @@ class Executors:
         """The executor with the smallest share in use; `active` counts attempts per executor."""
         best, best_share = None, 1.0
         for executor in self._executors.values():
-            if executor.stopping or now_s - executor.heard_s >= SILENT_S:
+            if executor.stopping or executor.unreachable or now_s - executor.heard_s >= SILENT_S:
                 continue
             share = active.get(executor.id, 0) / executor.limit
             if share < best_share:
                 best, best_share = executor.id, share
         return best
+
+    def unreachable(self, executor_id: str) -> None:
+        """Nobody listens at its subject: nothing more goes there until it is heard again."""
+        if executor_id in self._executors:
+            self._executors[executor_id].unreachable = True
 
     def any_alive(self, now_s: float) -> str | None:
         return self.choose({}, now_s)

@@ -58,6 +58,7 @@ class Model:
         self._deadlines: Wheel[str] = Wheel()
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
+        self._behind: set[str] = set()
         self._raw_bytes = 0
 
     def fold_task(self, head: TaskHead, revision: int, raw: bytes, now: int, now_s: float) -> None:
@@ -99,7 +100,8 @@ class Model:
             self._raw_bytes += len(raw)
         orphan = self._orphans.pop(head.id, None)
         if orphan is not None:
-            self._set_lease(entry, orphan[0], orphan[1])
+            if self._set_lease(entry, orphan[0], orphan[1]):
+                self._linger_unseen(entry, orphan[0], 0, now)
         elif before is not None:
             entry.lease_revision = before.lease_revision
         self._place(entry, now)
@@ -119,11 +121,21 @@ class Model:
             entry.lease_revision = revision
             return
         before = entry.lease.current if entry.lease is not None else None
+        seen = entry.lease.attempt if entry.lease is not None else 0
         self._unplace(entry)
-        self._set_lease(entry, lease, revision)
-        if before is not None and (lease.current is None or lease.current.number != before.number):
-            self._attempt_ended(entry, before, lease, now, now_s)
-        self._place(entry, now)
+        if self._set_lease(entry, lease, revision):
+            self._linger_unseen(entry, lease, seen, now)
+            if before is not None and (lease.current is None or lease.current.number != before.number):
+                self._attempt_ended(entry, before, lease, now, now_s)
+        if entry.state is not State.RESERVED or lease.current is not None:
+            self._place(entry, now)
+
+    def _linger_unseen(self, entry: Entry, lease: Lease, seen: int, now: int) -> None:
+        """Attempts that began and ended while nobody here looked may still run, too."""
+        for one in lease.lingering:
+            if one.number > seen and one.until > now:
+                key = attempt_key(entry.id, entry.generation, one.number)
+                self.slots.linger(one.server_id, key, one.start_by, one.until)
 
     def _attempt_ended(self, entry: Entry, before: CurrentAttempt, lease: Lease, now: int, now_s: float) -> None:
         key = attempt_key(entry.id, entry.generation, before.number)
@@ -169,6 +181,7 @@ class Model:
             self.slots.free(decision.server_id, decision.attempt)
             return False
         if revision > entry.lease_revision:
+            self._unplace(entry)
             self._set_lease(entry, lease, revision)
             self._place(entry, now)
         held = entry.lease.current if entry.lease else None
@@ -177,10 +190,10 @@ class Model:
     def withdraw(self, decision: Decision, now: int) -> None:
         """The lease could not be written: give the slot back and let the task wait again."""
         entry = decision.entry
-        if self.entries.get(entry.id) is not entry:
+        is_live = self.entries.get(entry.id) is entry
+        if not is_live or not _runs(entry, decision):
             self.slots.free(decision.server_id, decision.attempt)
-        elif entry.state is State.RESERVED:
-            self.slots.free(decision.server_id, decision.attempt)
+        if is_live and entry.state is State.RESERVED:
             self._place(entry, now)
 
     def tick(self, now: int, now_s: float) -> None:
@@ -198,7 +211,7 @@ class Model:
 
     def attempts_overdue(self, now: int) -> list[Entry]:
         """Running tasks whose attempt's deadline has passed."""
-        overdue = []
+        overdue: dict[str, Entry] = {}
         for task_id, number in self._attempts_due.due(now):
             entry = self.running.get(task_id)
             current = entry.lease.current if entry is not None and entry.lease else None
@@ -207,12 +220,13 @@ class Model:
             if current.deadline > now:
                 self._attempts_due.add(current.deadline, (task_id, number))
             else:
-                overdue.append(entry)
-        return overdue
+                overdue[task_id] = entry
+        return list(overdue.values())
 
     def tasks_overdue(self, now: int) -> list[Entry]:
         """Live tasks whose own deadline has passed."""
-        return [e for i in self._deadlines.due(now) if (e := self.entries.get(i)) is not None and e.deadline <= now]
+        due = dict.fromkeys(self._deadlines.due(now))
+        return [e for i in due if (e := self.entries.get(i)) is not None and e.deadline <= now]
 
     def watch_again(self, entry: Entry, at: int) -> None:
         """Look at the deadlines of this entry again at `at`."""
@@ -233,18 +247,31 @@ class Model:
         for entry in self.entries.values():
             entry.lease_revision = 0
         self._orphans.clear()
+        self._behind.clear()
 
     def unconfirmed(self) -> list[Entry]:
-        """Entries whose lease the replay did not show: it was lost with the broker's last moments."""
-        return [entry for entry in self.entries.values() if entry.lease is not None and entry.lease_revision == 0]
+        """Entries whose lease the replay did not show, or in an older form: lost with the broker's last moments."""
+        return [
+            entry
+            for entry in self.entries.values()
+            if entry.lease is not None and (entry.lease_revision == 0 or entry.id in self._behind)
+        ]
 
-    def _set_lease(self, entry: Entry, lease: Lease, revision: int) -> None:
-        held = entry.lease
+    def written_again(self, entry: Entry, revision: int) -> None:
         entry.lease_revision = revision
-        if held is not None and entry.generation == held.generation and _newer(held, lease):
-            return
-        if lease.generation == entry.generation:
-            entry.lease = lease
+        self._behind.discard(entry.id)
+
+    def _set_lease(self, entry: Entry, lease: Lease, revision: int) -> bool:
+        """False when it does not count: of another generation, or, in a replay, older than what is held."""
+        is_replay, held = entry.lease_revision == 0, entry.lease
+        entry.lease_revision = revision
+        if lease.generation != entry.generation:
+            return False
+        if is_replay and held is not None and _newer(held, lease):
+            self._behind.add(entry.id)
+            return False
+        entry.lease = lease
+        return True
 
     def _place(self, entry: Entry, now: int) -> None:
         """Put the entry where its lease says it is."""
@@ -279,6 +306,7 @@ class Model:
     def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
         """The entry's generation is over: free its slot, or let it linger and have the call ended."""
         del self.entries[entry.id]
+        self._behind.discard(entry.id)
         current = entry.lease.current if entry.lease is not None else None
         self._unplace(entry)
         entry.state = State.DELAYED
@@ -318,8 +346,21 @@ def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> boo
     return any(attempt.number == current.number for attempt in head.attempts)
 
 
+def _runs(entry: Entry, decision: Decision) -> bool:
+    """Whether the decided attempt is the one that runs: its lease was seen before its acknowledgement."""
+    current = entry.lease.current if entry.lease is not None else None
+    if current is None or current.server_id != decision.server_id:
+        return False
+    return attempt_key(entry.id, entry.generation, current.number) == decision.attempt
+
+
 def _newer(held: Lease, other: Lease) -> bool:
-    return (held.attempt, held.updated_at) > (other.attempt, other.updated_at)
+    """By what happened first, and only then by the writers' clocks, which may differ."""
+    return _stage(held) > _stage(other)
+
+
+def _stage(lease: Lease) -> tuple[int, bool, int]:
+    return lease.attempt, lease.current is None, lease.updated_at
 
 
 def abort_of(entry: Entry, current: CurrentAttempt, reason: str) -> Abort:

@@ -2,7 +2,10 @@
 
 import hashlib
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import add
 from random import Random
 from typing import Protocol
 
@@ -52,24 +55,22 @@ class SmoothWeighted:
         self._current: dict[str, float] = {}
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        current, total = self._current, 0
-        start = self._mean(candidates)
-        best = candidates[0]
-        best_value = -math.inf
-        for server in candidates:
-            weight = self._weight(server)
-            total += weight
-            value = current.get(server.id, start) + weight
-            current[server.id] = value
-            if value > best_value:
-                best, best_value = server, value
-        current[best.id] -= total
-        return best
+        ids = [server.id for server in candidates]
+        weights = [self._weight(server) for server in candidates]
+        raised = list(map(add, self._values(ids), weights))
+        self._current.update(zip(ids, raised, strict=True))
+        best = raised.index(max(raised))
+        self._current[ids[best]] -= sum(weights)
+        return candidates[best]
 
-    def _mean[C: Candidate](self, candidates: Sequence[C]) -> float:
-        """Where a newcomer starts: the mean of those already known, 0 when there are none."""
-        known = [self._current[server.id] for server in candidates if server.id in self._current]
-        return sum(known) / len(known) if known and len(known) < len(candidates) else 0.0
+    def _values(self, ids: list[str]) -> list[float]:
+        """Where each stands; newcomers start at the mean of the others, 0 when there are none."""
+        try:
+            return [self._current[server_id] for server_id in ids]
+        except KeyError:
+            known = [self._current[server_id] for server_id in ids if server_id in self._current]
+            start = sum(known) / len(known) if known else 0.0
+            return [self._current.get(server_id, start) for server_id in ids]
 
 
 class RoundRobin(SmoothWeighted):
@@ -111,18 +112,32 @@ class PowerOfTwo:
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
         if len(candidates) == 1:
             return candidates[0]
-        first = weighted_draw(candidates, rng)
-        second = weighted_draw([server for server in candidates if server is not first], rng)
+        edges = shares(candidates)
+        one = draw(edges, rng)
+        first, second = candidates[one], candidates[draw_other(edges, one, rng)]
         return first if first.active / first.limit <= second.active / second.limit else second
 
 
 class WeightedRandom:
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        return weighted_draw(candidates, rng)
+        return candidates[draw(shares(candidates), rng)]
 
 
-def weighted_draw[C: Candidate](candidates: Sequence[C], rng: Random) -> C:
-    return rng.choices(candidates, [server.weight * server.limit for server in candidates])[0]
+def shares(candidates: Sequence[Candidate]) -> list[int]:
+    """Where each candidate's part of the line ends: its length is weight x limit."""
+    return list(accumulate(server.weight * server.limit for server in candidates))
+
+
+def draw(edges: list[int], rng: Random) -> int:
+    return bisect_right(edges, rng.random() * edges[-1], hi=len(edges) - 1)
+
+
+def draw_other(edges: list[int], taken: int, rng: Random) -> int:
+    """A draw from the line with the part of `taken` cut out."""
+    start = edges[taken - 1] if taken else 0
+    length = edges[taken] - start
+    at = rng.random() * (edges[-1] - length)
+    return bisect_right(edges, at if at < start else at + length, hi=len(edges) - 1)
 
 
 class First:

@@ -92,6 +92,10 @@ class Reconciler:
         reason = "the hand-over was lost" if alive else "the executor went away"
         await self._end(entry, outcomes.Lost(reason=reason, may_still_run=not alive))
 
+    async def undelivered(self, entry: Entry) -> None:
+        """The hand-over found no executor, so nothing was sent to the server."""
+        await self._end(entry, outcomes.Lost(reason="the executor was gone"))
+
     async def _evict(self, entry: Entry) -> None:
         """Hand back without spending an attempt, and have the call ended."""
         current = _current(entry)
@@ -135,7 +139,8 @@ class Reconciler:
         if lease is None:
             return
         try:
-            entry.lease_revision = await self._store.put_lease(entry.id, lease, 0, new_operation_id())
+            revision = await self._store.put_lease(entry.id, lease, entry.lease_revision, new_operation_id())
+            self._model.written_again(entry, revision)
         except RevisionMoved:
             await self._look_again(entry)
         except (PointsmanError, BusError) as error:

@@ -63,6 +63,7 @@ class BalancerService:
         self._settings = KvBucket(bus, BUCKET_SETTINGS)
         store = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), context.settings.result_ttl_s)
         self._leadership = Leadership(context, "balancer", on_change=self._on_leadership)
+        self._reconciler = Reconciler(self._model, self._executors, store, Settler(store, clock, Random()), clock)
         self._dispatcher = Dispatcher(
             bus,
             self._model,
@@ -72,8 +73,8 @@ class BalancerService:
             Random(),
             may_dispatch=self._may_dispatch,
             epoch=lambda: self._leadership.epoch,
+            undelivered=self._reconciler.undelivered,
         )
-        self._reconciler = Reconciler(self._model, self._executors, store, Settler(store, clock, Random()), clock)
         self._folding = Folding(bus, self._model, clock, changed=self._dispatcher.schedule, replayed=self._on_replay)
         self._background = Background()
         self._subscriptions: list[Subscription] = []
@@ -88,6 +89,7 @@ class BalancerService:
             (VIEW_HEALTH, self._on_checks),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        await self._dispatcher.start()
         await self._folding.start()
         await self._leadership.start()
         self._background.every(STEP_S, self._step, "balancer step")
@@ -113,7 +115,7 @@ class BalancerService:
     async def _take_over(self) -> None:
         """Know everything before the first pick, then answer and dispatch."""
         await self._know_all()
-        if self._serving is None:
+        if self._serving is None and self._leadership.is_leader():
             verbs = (Verb("status", self._status), Verb("algorithm", self._switch))
             self._serving = await serve(self._bus, "balancer", VERSION, verbs)
 

@@ -7,8 +7,9 @@ from pointsman.client.call import call
 from pointsman.contracts.base import Request, encode
 from pointsman.contracts.commands import CancelTask
 from pointsman.contracts.errors import PointsmanError, from_validation
+from pointsman.contracts.ids import new_task_id
 from pointsman.contracts.lifecycle import Status, is_terminal
-from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, HEADER_REPLAYED, HEADER_REVISION, verb
+from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, HEADER_REPLAYED, HEADER_REVISION, HEADER_TASK_ID, verb
 from pointsman.contracts.task import WAIT_S_MAX, CancelRequest, RetryCommand
 from pointsman.services.gateway.asking import answered, identified
 from pointsman.services.gateway.conditions import etag, idempotency_key, is_fresh, wait_s
@@ -45,8 +46,13 @@ _RETRY = msgspec.json.Decoder(RetryCommand)
 async def submit(ports: Ports, incoming: Incoming) -> Reply:
     """202 as soon as the task is safe; 200 with its end, if the client waits and it comes in time."""
     key = idempotency_key(incoming.headers)
+    named = {HEADER_TASK_ID: new_task_id(ports.clock.now_ms())}
     answer = await call(
-        ports.bus, CREATE, incoming.body, incoming.actor, headers={HEADER_IDEMPOTENCY_KEY: key} if key else None
+        ports.bus,
+        CREATE,
+        incoming.body,
+        incoming.actor,
+        headers=named | {HEADER_IDEMPOTENCY_KEY: key} if key else named,
     )
     head = answered(_HEAD, answer)
     headers = [(b"location", b"/api/task/" + head.id.encode())]

@@ -18,7 +18,7 @@ BATCH_MAX = 500
 GATHER_S = 0.05
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
 DAYS_AHEAD = 3
-ACK = b"+ACK"
+ACK, AGAIN = b"+ACK", b'-NAK {"delay":1000000000}'
 
 
 class Archiver:
@@ -29,6 +29,7 @@ class Archiver:
         self._store = store
         self._clock = clock
         self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self._taken: list[Message] = []
         self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._waiting.put_nowait, clock)
         self.is_connected = True
         self.last_commit: int | None = None
@@ -36,13 +37,19 @@ class Archiver:
         self.buried = 0
 
     async def step(self) -> None:
-        """Archive one batch; what fails in a way nobody foresaw is not acknowledged and comes again."""
-        batch = await self._gathered()
+        """Archive one batch; what is taken and not archived, for a stop or a bug, goes back and comes again."""
         try:
-            await self._commit(batch)
-            await self._acknowledge(batch)
+            await self._gather()
+            await self._commit(self._taken)
+            await self._answer(ACK)
         finally:
-            self.puller.release(len(batch), sum(len(message.data) for message in batch))
+            await self._answer(AGAIN)
+
+    async def hand_back(self) -> None:
+        """Leave what waits to another writer; only after `step` and the puller have ended."""
+        while not self._waiting.empty():
+            self._taken.append(self._waiting.get_nowait())
+        await self._answer(AGAIN)
 
     async def ensure_days_ahead(self) -> None:
         """Partitions of the days to come, so that no write has to wait for one."""
@@ -51,13 +58,12 @@ class Archiver:
         with suppress(*DatabaseAway):
             await self._store.ensure_days((table, day) for table in ("tasks", "attempts") for day in days)
 
-    async def _gathered(self) -> list[Message]:
-        batch = [await self._waiting.get()]
+    async def _gather(self) -> None:
+        self._taken.append(await self._waiting.get())
         with suppress(TimeoutError):
             async with asyncio.timeout(GATHER_S):
-                while len(batch) < BATCH_MAX:
-                    batch.append(await self._waiting.get())
-        return batch
+                while len(self._taken) < BATCH_MAX:
+                    self._taken.append(await self._waiting.get())
 
     async def _commit(self, batch: list[Message]) -> None:
         """Try until Postgres has it."""
@@ -84,11 +90,13 @@ class Archiver:
                 buried += 1
         return buried + await self._store.write(rows, now_ms=self._clock.now_ms())
 
-    async def _acknowledge(self, batch: list[Message]) -> None:
-        """A lost acknowledgement only brings the message again."""
+    async def _answer(self, word: bytes) -> None:
+        """A lost word only brings the message again, later."""
+        taken, self._taken = self._taken, []
+        self.puller.release(len(taken), sum(len(message.data) for message in taken))
         with suppress(BusDown):
-            for message in batch:
-                await self._bus.publish(message.reply, ACK)
+            for message in taken:
+                await self._bus.publish(message.reply, word)
 
     def _note_failure(self, error: Exception, messages: int) -> None:
         if self.is_connected:

@@ -89,18 +89,22 @@ class HistoryService:
         background.every(0, self._archiver.step, "history archiver")
         background.every(PULL_AGAIN_S, self._archiver.puller.run, "history puller")
 
+    async def hand_back(self) -> None:
+        await self._archiver.hand_back()
+
 
 class RunningHistory:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._background = Background()
+        self._service: HistoryService | None = None
         self._serving: Serving | None = None
         self._pool: Pool | None = None
 
     async def start(self) -> None:
         """Does not wait for Postgres."""
         self._pool = await store.connect(self._context.settings.postgres_dsn)
-        service = HistoryService(self._context, self._pool)
+        self._service = service = HistoryService(self._context, self._pool)
         service.work(self._background)
         self._serving = await serve(self._context.bus, "history", VERSION, service.verbs())
 
@@ -108,6 +112,8 @@ class RunningHistory:
         if self._serving:
             await self._serving.drain()
         await self._background.stop()
+        if self._service:
+            await self._service.hand_back()
         if self._pool:
             await store.close(self._pool, within_s=CLOSE_S)
 

@@ -33,7 +33,7 @@ ATTEMPT_COLUMNS = AttemptRow.__struct_fields__
 
 type Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
-DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 STAGING = """
 CREATE TEMP TABLE staged_tasks (LIKE tasks) ON COMMIT DELETE ROWS;
@@ -92,8 +92,9 @@ class HistoryStore:
             return 0
         try:
             await self._merge(batch)
-        except (asyncpg.PostgresError, *UNENCODABLE) as error:
+        except (*DatabaseAway, *UNENCODABLE) as error:
             if not is_row_fault(error):
+                await self._pool.expire_connections()
                 raise
             if len(batch) == 1:
                 await self.bury(batch[0].stored, str(error), now_ms=now_ms)
@@ -151,7 +152,11 @@ class HistoryStore:
 def is_row_fault(error: Exception) -> bool:
     """Whether the data is to blame, so that repeating cannot help: by SQLSTATE class, or found before it was sent."""
     state = getattr(error, "sqlstate", None)
-    return state[:2] in ROW_FAULT_CLASSES if state else isinstance(error, UNENCODABLE)
+    return (
+        state[:2] in ROW_FAULT_CLASSES
+        if state
+        else isinstance(error, UNENCODABLE) and not isinstance(error, DatabaseAway)
+    )
 
 
 async def _stage(connection: Connection) -> None:

@@ -99,7 +99,11 @@ class Attempts:
             async with asyncio.timeout(left_s) as call.limit:
                 return await self._exchange(call, record, target, now)
         except TimeoutError:
-            return call.ending if call.is_ended else TimedOut(error=f"no answer within {left_s:g} s")
+            return (
+                call.ending
+                if call.is_ended
+                else TimedOut(error=f"no answer within {(call.attempt.deadline - call.attempt.started_at) / 1000:g} s")
+            )
         finally:
             call.is_answered = True
 

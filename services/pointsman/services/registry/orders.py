@@ -32,11 +32,9 @@ class Orders:
     async def maintain(self, server_id: str, request: MaintenanceRequest, by: str) -> bool:
         """Whether the server is now taken out; raises 400, 404, 409."""
         enabled = rules.wants_maintenance(request)
-        now, running = self._clock.now_ms(), self._fleet.running(server_id)
+        now = self._clock.now_ms()
         if enabled:
-            await self._change(
-                server_id, lambda admin: rules.into_maintenance(admin, request, running=running, by=by, now=now)
-            )
+            await self._change(server_id, lambda admin: rules.into_maintenance(admin, request, by=by, now=now))
         else:
             await self._reactivate(server_id, by, now)
         return enabled

@@ -99,13 +99,14 @@ def wants_maintenance(request: MaintenanceRequest) -> bool:
     return bool(request.maintenance if request.maintenance is not None else request.enabled)
 
 
-def into_maintenance(
-    admin: ServerAdmin, request: MaintenanceRequest, *, running: int, by: str, now: int
-) -> ServerAdmin:
-    """DRAINING while something runs or time was given for it, else MAINTENANCE; asked again it stays as it is."""
+def into_maintenance(admin: ServerAdmin, request: MaintenanceRequest, *, by: str, now: int) -> ServerAdmin:
+    """DRAINING, unless no time at all was given for it; asked again it stays as it is.
+
+    What runs is known only as of the leader's last word, so even a server that seems idle drains first.
+    """
     if admin.wanted is Wanted.MAINTENANCE:
         return admin if request.reason is None else replace(admin, reason=request.reason)
-    if not running and not request.drain_timeout_ms:
+    if request.drain_timeout_ms == 0:
         return ServerAdmin(wanted=Wanted.MAINTENANCE, since=now, reason=request.reason, by=by)
     allowed = DRAIN_MS_DEFAULT if request.drain_timeout_ms is None else request.drain_timeout_ms
     return ServerAdmin(wanted=Wanted.DRAINING, since=now, reason=request.reason, until=now + allowed, by=by)

@@ -125,6 +125,7 @@ class Follower:
                 await asyncio.sleep(RETRY_S)
 
     async def _open(self) -> None:
+        self._name = f"follow-{new_operation_id()}"
         self._generation += 1
         self._expected = 1
         self._seen_s = asyncio.get_running_loop().time()
@@ -143,7 +144,6 @@ class Follower:
             self._caught_up.set()
 
     def _create_subject(self) -> str:
-        self._name = f"follow-{new_operation_id()}"
         subject = f"CONSUMER.CREATE.{self._stream}.{self._name}"
         return f"{subject}.{self._filter}" if self._filter else subject
 

@@ -12,7 +12,7 @@ from pointsman.client.bus import Bus, BusError, Endpoint, Message, Service
 from pointsman.client.call import actor_of
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError, from_validation, overloaded, unavailable
+from pointsman.contracts.errors import PointsmanError, from_validation, invalid, overloaded, unavailable
 from pointsman.contracts.lifecycle import IllegalTransition
 from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, QUEUE_GROUP, verb
 
@@ -21,6 +21,16 @@ log = structlog.get_logger()
 CONCURRENCY_MAX = 256
 DRAIN_S = 10.0
 SLOWEST_ANSWER_S = 60.0
+
+
+def decode[T](decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    """Raises 400 also for what msgspec does not report as its own error."""
+    try:
+        return decoder.decode(data)
+    except UnicodeDecodeError:
+        raise invalid("body", "is not UTF-8") from None
+    except RecursionError:
+        raise invalid("body", "is nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class Call:
     headers: dict[str, str]
 
     def decode[T](self, decoder: msgspec.json.Decoder[T]) -> T:
-        return decoder.decode(self.data)
+        return decode(decoder, self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +72,10 @@ class Serving:
         self._tasks = tasks
 
     async def drain(self) -> None:
-        """Take no more requests, answer those already taken, leave discovery."""
+        """Take no more requests, answer those already taken (nobody can hear them without a bus), leave discovery."""
         await self._service.drain()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            await asyncio.wait(self._tasks, timeout=DRAIN_S if self._bus.is_connected else 0)
         await self._service.stop()
 
 

@@ -16,7 +16,7 @@ SESSION = {"application_name": "pointsman-statistics", "statement_timeout": "15s
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def _spread(value: str, name: str) -> str:

@@ -7,6 +7,7 @@ from pointsman.contracts.commands import CancelTask, ExtendTask, UpdateTask
 from pointsman.contracts.errors import conflict, unavailable
 from pointsman.contracts.execution import Release
 from pointsman.contracts.ids import new_operation_id
+from pointsman.contracts.json_limits import check_text
 from pointsman.contracts.lifecycle import Event, Status, after
 from pointsman.contracts.record import CurrentAttempt, Lease
 from pointsman.contracts.subjects import VIEW_RELEASES
@@ -71,7 +72,9 @@ class Reports:
         raise conflict(f"the task is already {task.record.status}", slug="already-final")
 
     async def _progress(self, task: StoredTask, command: UpdateTask) -> UpdateAnswer | None:
-        assert task.lease is not None
+        """Where a broker crash took the lease there is nothing to note it in until the leader has written it again."""
+        if task.lease is None:
+            return self._told(task)
         now, update = self._clock.now_ms(), command.update
         lease = outcomes.progress(task.lease, update.progress, update.metadata, now)
         moved = await self._put(task, lease)
@@ -106,6 +109,8 @@ class Reports:
 
     async def cancel(self, command: CancelTask, actor: Actor) -> ActAnswer:
         """Raises 404, 403, 409 when the task has already ended otherwise."""
+        if command.reason is not None:
+            check_text(command.reason, "reason")
         for _ in range(ROUNDS_MAX):
             task = await self._load(command.id)
             rules.check_steer(actor, task.record)

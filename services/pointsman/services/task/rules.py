@@ -142,9 +142,9 @@ def check_update(update: TaskUpdate) -> None:
         raise too_large("result", RESULT_BYTES_MAX)
     if not is_null(update.metadata):
         check_object(bytes(update.metadata), "metadata", METADATA_BYTES_MAX)
-    for field in ("error", "message"):
+    for field in ("error", "message", "code"):
         text = getattr(update, field)
-        if text is not None:
+        if isinstance(text, str):
             check_text(text, field)
     check_value(decode(bytes(update.result), "result"), "result")
 

@@ -8,6 +8,7 @@ from pointsman.client.bus import Message, Subscription
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import Message as Wire
 from pointsman.contracts.commands import CancelTask, ExtendTask, TaskId, UpdateTask
+from pointsman.contracts.errors import invalid
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.subjects import (
     BUCKET_IDEMPOTENCY,
@@ -16,6 +17,7 @@ from pointsman.contracts.subjects import (
     HEADER_IDEMPOTENCY_KEY,
     HEADER_REPLAYED,
     HEADER_REVISION,
+    HEADER_TASK_ID,
     VIEW_LOAD,
 )
 from pointsman.contracts.task import BatchAnswer, BatchRequest
@@ -81,7 +83,10 @@ class TaskService:
         self._backlog.pending = _LOAD.decode(message.data).pending
 
     async def _create(self, call: Call) -> Answer:
-        accepted = await self._submission.submit(call.data, call.actor, call.headers.get(HEADER_IDEMPOTENCY_KEY))
+        key, task_id = call.headers.get(HEADER_IDEMPOTENCY_KEY), call.headers.get(HEADER_TASK_ID)
+        if task_id is not None and not is_task_id(task_id):
+            raise invalid(HEADER_TASK_ID, "not a task id")
+        accepted = await self._submission.submit(call.data, call.actor, key, task_id)
         headers = {HEADER_REVISION: rules.etag(accepted.task)}
         if accepted.replayed:
             headers[HEADER_REPLAYED] = "true"

@@ -7,7 +7,7 @@ import msgspec
 
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError, from_validation, overloaded, refused
+from pointsman.contracts.errors import PointsmanError, conflict, from_validation, overloaded, refused
 from pointsman.contracts.ids import new_operation_id, new_task_id
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
@@ -15,6 +15,7 @@ from pointsman.contracts.task import BatchItem, TaskRequest
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.egress import EgressPolicy, check_url
 from pointsman.services.runtime.kv import RevisionMoved
+from pointsman.services.runtime.serve import decode
 from pointsman.services.runtime.task_store import StoredTask
 from pointsman.services.task import rules
 from pointsman.services.task.store import IdempotencyKeys, KeptRequest, Shelf
@@ -54,18 +55,22 @@ class Submission:
         self._backlog = backlog
         self._batch = asyncio.Semaphore(BATCH_CONCURRENCY)
 
-    async def submit(self, data: bytes, actor: Actor, key: str | None) -> Accepted:
-        """Raises 400, 413, 422 or 429; when it returns, the task is durable."""
+    async def submit(self, data: bytes, actor: Actor, key: str | None = None, task_id: str | None = None) -> Accepted:
+        """Raises 400, 413, 422 or 429; when it returns, the task is durable.
+
+        A caller that names the task (`task_id`) may ask again after an unknown outcome.
+        """
+        record = self._record(data, actor, task_id or new_task_id(self._clock.now_ms()))
         if key is None:
-            return await self._create(self._record(data, actor, new_task_id(self._clock.now_ms())))
+            return await self._create_new(record)
         rules.check_idempotency_key(key)
-        return await self._submit_once(data, actor, rules.idempotency_name(actor.sub, key))
+        return await self._submit_once(record, data, actor, rules.idempotency_name(actor.sub, key))
 
     async def submit_item(self, data: bytes, actor: Actor) -> BatchItem:
         """One item of a batch; its refusal is its own."""
         try:
             async with self._batch:
-                accepted = await self.submit(data, actor, None)
+                accepted = await self.submit(data, actor)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             problem = from_validation(error)
             return BatchItem(error=problem.detail, code=problem.status)
@@ -74,7 +79,7 @@ class Submission:
         return BatchItem(id=accepted.task.record.id, status=Status.PENDING)
 
     def _record(self, data: bytes, actor: Actor, task_id: str) -> TaskRecord:
-        request = _REQUEST.decode(data)
+        request = decode(_REQUEST, data)
         if request.callback_url is not None:
             check_url(request.callback_url, self._egress, field="callbackUrl")
         return rules.accept(request, actor, task_id=task_id, now=self._clock.now_ms())
@@ -84,8 +89,19 @@ class Submission:
         revision = await self._shelf.live.create(record, new_operation_id())
         return Accepted(StoredTask(record, revision))
 
-    async def _submit_once(self, data: bytes, actor: Actor, name: str) -> Accepted:
-        record = self._record(data, actor, new_task_id(self._clock.now_ms()))
+    async def _create_new(self, record: TaskRecord) -> Accepted:
+        """A new id that is taken is our own write, unacknowledged, and the task has moved on meanwhile."""
+        try:
+            return await self._create(record)
+        except RevisionMoved:
+            task = await self._shelf.get(record.id)
+            if task is None:
+                raise
+            if task.record.owner != record.owner:
+                raise conflict(f"task {record.id} exists already") from None
+            return Accepted(task)
+
+    async def _submit_once(self, record: TaskRecord, data: bytes, actor: Actor, name: str) -> Accepted:
         kept = KeptRequest(task_id=record.id, request_hash=rules.request_hash(data))
         found = await self._keys.get(name)
         if found is None:
@@ -95,7 +111,7 @@ class Submission:
             except RevisionMoved:
                 found = await self._keys.get(name)
         if found is None or found.task_id == record.id:
-            return await self._create(record)
+            return await self._create_new(record)
         return await self._replay(data, actor, found)
 
     async def _replay(self, data: bytes, actor: Actor, found: KeptRequest) -> Accepted:

@@ -20,7 +20,7 @@ from pointsman.services.runtime.settings import SECRET_FILE, Settings
 
 log = structlog.get_logger()
 
-LEFTOVERS_WITHIN_S = 15.0
+LEFTOVERS_WITHIN_S = 30.0
 STORES_WITHIN_S = 60.0
 READY_WITHIN_S = 120.0
 PROBE_EVERY_S = 0.1
