@@ -51,7 +51,7 @@ bench: $(INSTALLED) ## throughput and latency through REST
 	@$(BIN)/python -m tests.benchmarks.rest $(BENCH_ARGS)
 
 sim: $(INSTALLED) ## compare the balancing algorithms in simulation
-	@$(BIN)/python -m tests.benchmarks.sim
+	@$(BIN)/python -m tests.simulation
 
 lock: $(UV) ## write requirements.lock anew
 	@$(UV) pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.12 \

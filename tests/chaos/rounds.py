@@ -26,7 +26,7 @@ PAUSE_S_MAX = 1.0
 STRAGGLERS = 12
 SERVERS = (
     ("sync", "slow:40", 4, {"cancelOnDisconnect": True}),
-    ("stubborn", "slow:80", 3, {}),
+    ("stubborn", "stubborn:80", 3, {}),
     ("later", "accepted:60", 5, {}),
 )
 NO_ANSWER = (aiohttp.ClientError, TimeoutError)

@@ -1,8 +1,8 @@
 """A backend that misbehaves on request: a server in a process of its own, and the handle that tests hold of it.
 
 A task chooses by the key "behave" of its payload; without one the server's --mode counts:
-ok, slow:MS, fail:STATUS[:TIMES], retry-after:STATUS:SECONDS:TIMES, hang, reset, lie-length, huge, redirect, drip,
-garbage, accepted[:MS], accepted-silent, error-json, success-json.
+ok, slow:MS, stubborn:MS (goes on after a hang-up), fail:STATUS[:TIMES], retry-after:STATUS:SECONDS:TIMES, hang, reset,
+lie-length, huge, redirect, drip, garbage, accepted[:MS], accepted-silent, error-json, success-json.
 """
 
 import argparse

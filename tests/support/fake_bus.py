@@ -490,6 +490,8 @@ class FakeBroker:
             if stream.takes(subject):
                 taken += 1
                 self._answer(reply, stream.write(subject, data, headers))
+        if reply and not taken:
+            self.deliver(reply, Message(reply, b"", {"Status": "503"}))
         return taken
 
     def deliver(self, subject: str, message: Message) -> int:

@@ -158,6 +158,9 @@ class Simulator:
                     self._seen.hungUp += 1
                     return False
                 write(answer_of(200, call.payload))
+            case "stubborn":
+                await asyncio.sleep(call.part(1, 1000) / 1000)
+                write(answer_of(200, call.payload))
             case "fail":
                 failing = call.number <= call.part(2, call.number)
                 status = call.part(1, 500)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -41,8 +42,6 @@ def a_record(task_id: str = "t1", **spec: Any) -> TaskRecord:
 
 def fold(model: Model, record: TaskRecord, revision: int, now: int = NOW) -> None:
     raw = encode(record)
-    import msgspec
-
     model.fold_task(msgspec.json.decode(raw, type=TaskHead), revision, raw, now, now / 1000)
 
 
@@ -502,9 +501,10 @@ class ModelMachine(RuleBasedStateMachine):
             self.fail_to_write()
         self.read_tasks(len(self.tasks))
         self.read_leases(len(self.leases))
+        assert set(self.model.entries) == {truth.record.id for truth in self.live()}
+        assert set(self.model.running) == {truth.record.id for truth in self.running()}
         for truth in self.running():
-            entry = self.model.entries[truth.record.id]
-            assert entry.state is State.RUNNING
+            assert self.model.entries[truth.record.id].lease == truth.lease
         for truth in self.live():
             self.put_task(outcomes.expire(truth.record, truth.lease, self.now))
         self.read_tasks(len(self.tasks))

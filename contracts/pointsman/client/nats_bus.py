@@ -129,7 +129,12 @@ class NatsBus:
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
-        return lambda: self._callbacks.remove(callback)
+
+        def forget() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return forget
 
     async def reconnected(self) -> None:
         log.info("bus reconnected", server=self.round_trip_url)

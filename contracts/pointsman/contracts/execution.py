@@ -17,13 +17,14 @@ class Handover(Message, omit_defaults=True):
 
 
 class Abort(Message):
-    """End the call of this attempt if it still runs."""
+    """End the call of this attempt if it still runs. Until `startBy` (ms since the epoch) it may still begin."""
 
     task_id: str
     generation: int
     number: int
     server_id: str
     reason: str
+    start_by: int = 0
 
 
 class ExecutorBeat(Message):

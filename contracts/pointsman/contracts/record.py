@@ -82,9 +82,13 @@ class Attempt(Record):
 
 
 class Lingering(Record):
-    """An ended attempt whose server may still run it, so that its slot stays held until then (ms since the epoch)."""
+    """An ended attempt that its server may still run: its slot stays held until `until` (ms since the epoch).
+
+    `start_by` is when it has surely reached the server, if it ever does.
+    """
 
     server_id: str
+    generation: int
     number: int
     start_by: int
     until: int

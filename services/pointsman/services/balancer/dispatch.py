@@ -119,7 +119,7 @@ class Dispatcher:
     async def _commit(self, decision: Decision, executor: str, now: int) -> None:
         entry, raw = decision.entry, decision.entry.raw
         lease = assign(
-            entry.lease,
+            decision.lease,
             entry.generation,
             server_id=decision.server_id,
             executor=executor,
@@ -128,7 +128,7 @@ class Dispatcher:
             deadline=min(now + entry.shape.timeout_ms, entry.deadline),
         )
         try:
-            revision = await self._store.put_lease(entry.id, lease, entry.lease_revision, new_operation_id())
+            revision = await self._store.put_lease(entry.id, lease, decision.lease_revision, new_operation_id())
         except RevisionMoved:
             await self._heal(entry)
             self._model.withdraw(decision, self._clock.now_ms())

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pointsman.contracts.execution import ExecutorBeat
 
 SILENT_S = 5.0
-HANDOVER_S = 6.0
 MISSED_BEATS = 2
 
 
@@ -17,6 +16,7 @@ class Executor:
     running: frozenset[str] = frozenset()
     stopping: bool = False
     unreachable: bool = False
+    beat_at: int = 0
     missed: dict[str, int] = field(default_factory=dict)
 
 
@@ -31,7 +31,7 @@ class Executors:
         if executor is None:
             executor = self._executors[beat.executor] = Executor(beat.executor, beat.limit, now_s)
         executor.heard_s, executor.limit, executor.stopping = now_s, beat.limit, beat.stopping
-        executor.running, executor.unreachable = frozenset(beat.running), False
+        executor.running, executor.unreachable, executor.beat_at = frozenset(beat.running), False, beat.at
         executor.missed = {key: count + 1 for key, count in executor.missed.items() if key not in executor.running}
 
     def is_alive(self, executor_id: str, now_s: float) -> bool:
@@ -57,12 +57,15 @@ class Executors:
     def any_alive(self, now_s: float) -> str | None:
         return self.choose({}, now_s)
 
-    def abandoned(self, executor_id: str, attempt: str, age_s: float, now_s: float) -> bool:
-        """Whether surely nobody holds this attempt's call: its executor is silent, or twice did not list it."""
+    def abandoned(self, executor_id: str, attempt: str, start_by: int, age_s: float, now_s: float) -> bool:
+        """Whether nobody holds this attempt's call: its executor is silent, or did not list it in several beats.
+
+        Only beats of after `start_by` (ms since the epoch) count: until then the hand-over may still arrive.
+        """
         executor = self._executors.get(executor_id)
         if executor is None or now_s - executor.heard_s >= SILENT_S:
             return age_s > SILENT_S
-        if attempt in executor.running or age_s < HANDOVER_S:
+        if attempt in executor.running or executor.beat_at <= start_by:
             executor.missed.pop(attempt, None)
             return False
         return executor.missed.setdefault(attempt, 0) >= MISSED_BEATS

@@ -13,18 +13,22 @@ from pointsman.services.balancer.fleet import Fleet, ServerState
 from pointsman.services.balancer.pending import PendingIndex
 from pointsman.services.balancer.slots import Slots
 from pointsman.services.balancer.timers import Timers, Wheel
+from pointsman.services.runtime.outcomes import CONNECT_MS
 
 ENDED_KEPT_MS = 60_000
 RAW_BYTES_MAX = 8 * 1024
 RAW_TOTAL_BYTES_MAX = 16 << 20
 LEARN_WITHIN_MS = 60_000
+TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """This task goes to this server; the slot is already held under `attempt`."""
+    """This task goes to this server; the slot is already held under `attempt`. The lease is that of the decision."""
 
     entry: Entry
+    lease: Lease | None
+    lease_revision: int
     server_id: str
     attempt: str
 
@@ -54,12 +58,13 @@ class Model:
         self.by_executor: dict[str, int] = {}
         self._shapes = Shapes()
         self._delayed: Timers[str] = Timers()
-        self._attempts_due: Timers[tuple[str, int]] = Timers()
+        self._attempts_due: Wheel[str] = Wheel()
         self._deadlines: Wheel[str] = Wheel()
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
         self._behind: set[str] = set()
         self._raw_bytes = 0
+        self._ticked_s = float("-inf")
 
     def fold_task(self, head: TaskHead, revision: int, raw: bytes, now: int, now_s: float) -> None:
         """A record of the `tasks` bucket, in stream order."""
@@ -77,8 +82,9 @@ class Model:
 
     def _end(self, head: TaskHead, now: int) -> None:
         self._ended[head.id] = Ended(head.generation, head.attempt, now)
-        orphan = self._orphans.pop(head.id, None)
-        if orphan is not None:
+        orphan = self._orphans.get(head.id)
+        if orphan is not None and orphan[0].generation <= head.generation:
+            del self._orphans[head.id]
             self._late_lease(head.id, orphan[0], now)
 
     def _late_lease(self, task_id: str, lease: Lease, now: int) -> None:
@@ -87,14 +93,17 @@ class Model:
         if current is None or lease.generation != ended.generation or current.number <= ended.attempt:
             return
         if current.deadline > now:
-            key = attempt_key(task_id, lease.generation, current.number)
-            self.slots.linger(current.server_id, key, current.start_by, current.deadline)
+            self._linger_current(current, attempt_key(task_id, lease.generation, current.number))
+
+    def _linger_current(self, current: CurrentAttempt, key: str) -> None:
+        self.slots.linger(current.server_id, key, current.start_by + CONNECT_MS, current.deadline)
 
     def _add(self, head: TaskHead, revision: int, raw: bytes, now: int, before: Entry | None) -> None:
         entry = Entry(head, self._shapes.of(head), revision)
         self.entries[head.id] = entry
         self._ended.pop(head.id, None)
         self._deadlines.add(entry.deadline, entry.id)
+        self._linger(head, now)
         if len(raw) <= RAW_BYTES_MAX and self._raw_bytes + len(raw) <= RAW_TOTAL_BYTES_MAX:
             entry.raw = raw
             self._raw_bytes += len(raw)
@@ -110,13 +119,16 @@ class Model:
         """A record of the `leases` bucket, in stream order; it may come before or after its task."""
         entry = self.entries.get(task_id)
         if entry is None:
-            if task_id in self._ended:
-                self._late_lease(task_id, lease, now)
-            else:
+            ended = self._ended.get(task_id)
+            if ended is None or lease.generation > ended.generation:
                 self._orphans[task_id] = (lease, revision, now)
+            else:
+                self._late_lease(task_id, lease, now)
             return
         if revision <= entry.lease_revision:
             return
+        if lease.generation > entry.generation:
+            self._orphans[task_id] = (lease, revision, now)
         if lease.generation != entry.generation:
             entry.lease_revision = revision
             return
@@ -133,13 +145,14 @@ class Model:
     def _linger_unseen(self, entry: Entry, lease: Lease, seen: int, now: int) -> None:
         """Attempts that began and ended while nobody here looked may still run, too."""
         for one in lease.lingering:
-            if one.number > seen and one.until > now:
-                key = attempt_key(entry.id, entry.generation, one.number)
+            if (one.number > seen or one.generation < entry.generation) and one.until > now:
+                key = attempt_key(entry.id, one.generation, one.number)
                 self.slots.linger(one.server_id, key, one.start_by, one.until)
 
     def _attempt_ended(self, entry: Entry, before: CurrentAttempt, lease: Lease, now: int, now_s: float) -> None:
         key = attempt_key(entry.id, entry.generation, before.number)
-        lingers = next((one for one in lease.lingering if one.number == before.number), None)
+        mine = (one for one in lease.lingering if one.generation == entry.generation)
+        lingers = next((one for one in mine if one.number == before.number), None)
         if lingers is not None and lingers.until > now:
             self.slots.linger(before.server_id, key, lingers.start_by, lingers.until)
         else:
@@ -172,7 +185,7 @@ class Model:
         self.pending.take(entry)
         entry.state = State.RESERVED
         self.slots.hold(server_id, key)
-        return Decision(entry, server_id, key)
+        return Decision(entry, entry.lease, entry.lease_revision, server_id, key)
 
     def committed(self, decision: Decision, lease: Lease, revision: int, now: int) -> bool:
         """The lease is written. False when the task ended meanwhile: then nothing may be sent."""
@@ -184,8 +197,12 @@ class Model:
             self._unplace(entry)
             self._set_lease(entry, lease, revision)
             self._place(entry, now)
-        held = entry.lease.current if entry.lease else None
-        return held is not None and lease.current is not None and held.number == lease.current.number
+        if _runs(entry, decision):
+            return True
+        self.slots.free(decision.server_id, decision.attempt)
+        if entry.state is State.RESERVED:
+            self._place(entry, now)
+        return False
 
     def withdraw(self, decision: Decision, now: int) -> None:
         """The lease could not be written: give the slot back and let the task wait again."""
@@ -202,6 +219,11 @@ class Model:
             entry = self.entries.get(task_id)
             if entry is not None and entry.state is State.DELAYED:
                 self._place(entry, now)
+        if now_s - self._ticked_s >= TICK_S:
+            self._ticked_s = now_s
+            self._each_second(now, now_s)
+
+    def _each_second(self, now: int, now_s: float) -> None:
         self.slots.expire(now)
         self.fleet.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
@@ -212,13 +234,13 @@ class Model:
     def attempts_overdue(self, now: int) -> list[Entry]:
         """Running tasks whose attempt's deadline has passed."""
         overdue: dict[str, Entry] = {}
-        for task_id, number in self._attempts_due.due(now):
+        for task_id in self._attempts_due.due(now):
             entry = self.running.get(task_id)
             current = entry.lease.current if entry is not None and entry.lease else None
-            if entry is None or current is None or current.number != number:
+            if entry is None or current is None:
                 continue
             if current.deadline > now:
-                self._attempts_due.add(current.deadline, (task_id, number))
+                self._attempts_due.add(current.deadline, task_id)
             else:
                 overdue[task_id] = entry
         return list(overdue.values())
@@ -232,7 +254,7 @@ class Model:
         """Look at the deadlines of this entry again at `at`."""
         self._deadlines.add(max(at, entry.deadline), entry.id)
         if entry.lease is not None and entry.lease.current is not None:
-            self._attempts_due.add(max(at, entry.lease.current.deadline), (entry.id, entry.lease.current.number))
+            self._attempts_due.add(max(at, entry.lease.current.deadline), entry.id)
 
     def next_due(self) -> int | None:
         """When something falls due next, in ms since the epoch."""
@@ -293,19 +315,21 @@ class Model:
         self.running[entry.id] = entry
         self.by_executor[current.executor] = self.by_executor.get(current.executor, 0) + 1
         self.slots.hold(current.server_id, attempt_key(entry.id, entry.generation, current.number))
-        self._attempts_due.add(current.deadline, (entry.id, current.number))
+        self._attempts_due.add(current.deadline, entry.id)
 
     def _unplace(self, entry: Entry) -> None:
         if entry.state is State.PENDING:
             self.pending.forget(entry)
         if self.running.pop(entry.id, None) is not None and entry.lease is not None and entry.lease.current is not None:
             self.by_executor[entry.lease.current.executor] -= 1
+            self._attempts_due.discard(entry.lease.current.deadline, entry.id)
         if entry.state is not State.RESERVED:
             entry.state = State.DELAYED
 
     def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
         """The entry's generation is over: free its slot, or let it linger and have the call ended."""
         del self.entries[entry.id]
+        self._deadlines.discard(entry.deadline, entry.id)
         self._behind.discard(entry.id)
         current = entry.lease.current if entry.lease is not None else None
         self._unplace(entry)
@@ -318,7 +342,7 @@ class Model:
         if _knows_the_end(head, entry, current):
             self.slots.free(current.server_id, key)
         else:
-            self.slots.linger(current.server_id, key, current.start_by, current.deadline)
+            self._linger_current(current, key)
             self.aborts.append((current.executor, abort_of(entry, current, "cancelled")))
         if head.attempts and head.attempts[-1].number == current.number:
             self._learn(entry.shape, head.attempts[-1], now, now_s)
@@ -326,7 +350,7 @@ class Model:
     def _linger(self, head: TaskHead, now: int) -> None:
         for one in head.lingering:
             if one.until > now:
-                key = attempt_key(head.id, head.generation, one.number)
+                key = attempt_key(head.id, one.generation, one.number)
                 self.slots.linger(one.server_id, key, one.start_by, one.until)
 
     def _learn(self, shape: Shape, attempt: Attempt, now: int, now_s: float) -> None:
@@ -341,7 +365,8 @@ class Model:
 
 def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> bool:
     """Whether the record tells that this attempt ran to its end, and was not just left behind."""
-    if head.generation != entry.generation or any(one.number == current.number for one in head.lingering):
+    attempt = (entry.generation, current.number)
+    if head.generation != entry.generation or any((one.generation, one.number) == attempt for one in head.lingering):
         return False
     return any(attempt.number == current.number for attempt in head.attempts)
 
@@ -370,4 +395,5 @@ def abort_of(entry: Entry, current: CurrentAttempt, reason: str) -> Abort:
         number=current.number,
         server_id=current.server_id,
         reason=reason,
+        start_by=current.start_by,
     )

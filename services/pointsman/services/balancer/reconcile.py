@@ -68,6 +68,7 @@ class Reconciler:
             and self._executors.abandoned(
                 current.executor,
                 attempt_key(entry.id, entry.generation, current.number),
+                current.start_by,
                 min(led_s, (now - current.started_at) / 1000),
                 now_s,
             )
@@ -90,7 +91,7 @@ class Reconciler:
         log.warning("attempt reclaimed", task_id=entry.id, attempt=current.number, executor=current.executor)
         alive = self._executors.is_alive(current.executor, self._clock.monotonic_s())
         reason = "the hand-over was lost" if alive else "the executor went away"
-        await self._end(entry, outcomes.Lost(reason=reason, may_still_run=not alive))
+        await self._end(entry, outcomes.Lost(reason=reason, may_still_run=not alive), unless_accepted=True)
 
     async def undelivered(self, entry: Entry) -> None:
         """The hand-over found no executor, so nothing was sent to the server."""
@@ -102,14 +103,15 @@ class Reconciler:
         await self._end(entry, outcomes.Lost(reason="the server went into maintenance", may_still_run=True))
         self._model.aborts.append((current.executor, abort_of(entry, current, "maintenance")))
 
-    async def _end(self, entry: Entry, outcome: outcomes.Ended) -> None:
+    async def _end(self, entry: Entry, outcome: outcomes.Ended, *, unless_accepted: bool = False) -> None:
         attempt = _current(entry)
         try:
             task = await self._store.get(entry.id)
             if task is not None and not task.is_terminal and task.record.generation == entry.generation:
                 if task.lease is None:
                     task = StoredTask(task.record, task.revision, entry.lease, task.lease_revision)
-                await self._settler.settle(task, attempt, outcome)
+                if not (unless_accepted and _is_accepted(task)):
+                    await self._settler.settle(task, attempt, outcome)
         except (PointsmanError, BusError) as error:
             log.warning("attempt not ended", task_id=entry.id, error=str(error))
         self._model.watch_again(entry, self._clock.now_ms() + AGAIN_MS)
@@ -124,7 +126,7 @@ class Reconciler:
                 await self._store.finish(record, task.revision, new_operation_id())
         except (RevisionMoved, PointsmanError, BusError) as error:
             log.info("task not expired", task_id=entry.id, error=str(error))
-            self._model.watch_again(entry, now + AGAIN_MS)
+        self._model.watch_again(entry, now + AGAIN_MS)
 
     async def write_again(self) -> None:
         """After a broker restart: what the relaxed bucket lost and memory still holds."""
@@ -150,6 +152,12 @@ class Reconciler:
         lease, revision = await self._store.lease(entry.id, latest=True)
         if lease is not None:
             self._model.fold_lease(entry.id, lease, revision, self._clock.now_ms(), self._clock.monotonic_s())
+
+
+def _is_accepted(task: StoredTask) -> bool:
+    """Whether the server calls back, whoever held the call; the leader may not have seen it yet."""
+    current = task.lease.current if task.lease is not None else None
+    return current is not None and current.accepted
 
 
 def _current(entry: Entry) -> CurrentAttempt:

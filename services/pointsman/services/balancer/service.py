@@ -80,6 +80,7 @@ class BalancerService:
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
         self._knows_all = False
+        self._term = 0
 
     async def start(self) -> None:
         for subject, handler in (
@@ -109,7 +110,7 @@ class BalancerService:
         return self._knows_all and self._leadership.is_leader()
 
     def _on_leadership(self, leads: bool) -> None:
-        self._knows_all = False
+        self._begin_term()
         self._background.run(self._take_over() if leads else self._step_down(), "leadership change")
 
     async def _take_over(self) -> None:
@@ -119,11 +120,17 @@ class BalancerService:
             verbs = (Verb("status", self._status), Verb("algorithm", self._switch))
             self._serving = await serve(self._bus, "balancer", VERSION, verbs)
 
+    def _begin_term(self) -> None:
+        """Whatever was about to declare that all is known did so of an earlier time."""
+        self._term += 1
+        self._knows_all = False
+
     async def _know_all(self) -> None:
         """Read both buckets up to their last sequences, and write again what a broker crash took from the leases."""
+        term = self._term
         await self._folding.refresh()
         await self._reconciler.write_again()
-        if self._leadership.is_leader():
+        if term == self._term and self._leadership.is_leader():
             self._reconciler.took_over()
             self._knows_all = True
             log.info("dispatching", epoch=self._leadership.epoch, live=len(self._model.entries))
@@ -135,10 +142,17 @@ class BalancerService:
             await serving.drain()
 
     def _on_replay(self) -> None:
-        """The bus was gone: stand still until all is known again."""
+        """The bus was gone: a leader stands still until all is known again, a standby writes again what was lost."""
         if self._knows_all:
-            self._knows_all = False
+            self._begin_term()
             self._background.run(self._know_all(), "know all again")
+        elif not self._leadership.is_leader():
+            self._background.run(self._write_again(), "write again")
+
+    async def _write_again(self) -> None:
+        """The compare-and-set makes it harmless that every balancer does this."""
+        await self._folding.leases.caught_up()
+        await self._reconciler.write_again()
 
     async def _step(self) -> None:
         if not self._may_dispatch():

@@ -68,7 +68,13 @@ class Slots:
         """The server said at `at` that it runs `running` attempts: of those started by then no more can linger."""
         held = self._held.get(server_id, {})
         lingering = [key for key, lingers in held.items() if lingers is not None and lingers.start_by <= at]
+        lingering.sort(key=lambda key: _until(held[key]))
         surplus = lingering[: max(0, len(lingering) - running)]
         for attempt in surplus:
             self.free(server_id, attempt)
         return bool(surplus)
+
+
+def _until(lingers: Lingers | None) -> int:
+    """Which of several goes is not known: keep those that may run longest."""
+    return lingers.until if lingers is not None else 0

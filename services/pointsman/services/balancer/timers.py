@@ -25,19 +25,27 @@ class Timers[K]:
 
 
 class Wheel[K]:
-    """Keys by the second in which they fall due; never early, at most a second late."""
+    """Keys by the second in which they fall due; never early, at most a second late. What is over is taken out."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[K]] = {}
+        self._slots: dict[int, set[K]] = {}
         self._order: list[int] = []
 
+    def __len__(self) -> int:
+        return sum(len(slot) for slot in self._slots.values())
+
     def add(self, at: int, key: K) -> None:
-        second = -(-at // WHEEL_MS)
+        second = _second(at)
         slot = self._slots.get(second)
         if slot is None:
-            slot = self._slots[second] = []
+            slot = self._slots[second] = set()
             heapq.heappush(self._order, second)
-        slot.append(key)
+        slot.add(key)
+
+    def discard(self, at: int, key: K) -> None:
+        slot = self._slots.get(_second(at))
+        if slot is not None:
+            slot.discard(key)
 
     def due(self, now: int) -> list[K]:
         keys: list[K] = []
@@ -47,3 +55,7 @@ class Wheel[K]:
 
     def next(self) -> int | None:
         return self._order[0] * WHEEL_MS if self._order else None
+
+
+def _second(at: int) -> int:
+    return -(-at // WHEEL_MS)

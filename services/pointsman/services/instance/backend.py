@@ -12,10 +12,11 @@ from yarl import URL
 from pointsman.contracts.task import RESULT_BYTES_MAX
 from pointsman.services.instance.answer import Answer
 from pointsman.services.runtime.egress import EgressPolicy, address_denied
+from pointsman.services.runtime.outcomes import CONNECT_MS
 
 ENVELOPE_BYTES = 64 * 1024
 BODY_BYTES_MAX = RESULT_BYTES_MAX + ENVELOPE_BYTES
-CONNECT_S = 5.0
+CONNECT_S = CONNECT_MS / 1000
 KEEPALIVE_S = 4.0
 DNS_CACHE_S = 10
 DEFAULT_HEADERS = {"User-Agent": "pointsman", "Accept": "*/*", "Accept-Encoding": "identity"}

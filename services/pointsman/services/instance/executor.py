@@ -18,7 +18,7 @@ from pointsman.services.instance.attempt import Attempts, Call
 from pointsman.services.instance.evidence import News, seen
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.loop import Background
-from pointsman.services.runtime.outcomes import Accepted, Lost, Outcome
+from pointsman.services.runtime.outcomes import CONNECT_MS, Accepted, Lost, Outcome
 from pointsman.services.runtime.settling import Settled
 
 log = structlog.get_logger()
@@ -158,6 +158,9 @@ class Executor:
             self._work.run(self._cancel(abort, call_was_open=call_was_open), f"cancel {abort.task_id}")
 
     async def _cancel(self, abort: Abort, *, call_was_open: bool) -> None:
+        """A call that is not here may be on its way to another executor: a server asked too early would know nothing."""
+        if not call_was_open:
+            await asyncio.sleep(max(0, abort.start_by + CONNECT_MS - self._clock.now_ms()) / 1000)
         if await self._canceller.is_over(abort, call_was_open=call_was_open):
             release = Release(task_id=abort.task_id, generation=abort.generation, number=abort.number)
             await self._say(subjects.VIEW_RELEASES, release)

@@ -202,3 +202,5 @@ class Follower:
         last = message.headers.get("Nats-Last-Consumer")
         if last is not None and int(last) != self._expected - 1:
             self._interrupt()
+        elif last is not None and not stalled:
+            self._caught_up.set()

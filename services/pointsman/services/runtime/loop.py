@@ -7,6 +7,9 @@ import structlog
 
 log = structlog.get_logger()
 
+CANCEL_ROUNDS = 10
+CANCEL_ROUND_S = 0.5
+
 
 class Background:
     """Owns the tasks of one service; `stop` cancels and awaits them."""
@@ -28,10 +31,14 @@ class Background:
         return len(self._tasks)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+        """Ask again until all have ended, at most 5 s: a library may swallow a cancellation."""
+        for _ in range(CANCEL_ROUNDS):
+            tasks = set(self._tasks)
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCEL_ROUND_S)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -12,6 +12,7 @@ from pointsman.contracts.task import ATTEMPTS_KEPT_MAX
 
 ERROR_LENGTH_MAX = 1000
 START_BY_MS = 5_000
+CONNECT_MS = 5_000
 LOST_WAIT_FIRST_MS, LOST_WAIT_MAX_MS = 100, 10_000
 
 
@@ -142,7 +143,7 @@ def settle(record: TaskRecord, lease: Lease, outcome: Ended, *, now: int, rng: R
     attempts = (*lease.attempts, ended(current, outcome, now))
     lingering = still_lingering(lease.lingering, now)
     if isinstance(outcome, Lost) and outcome.may_still_run:
-        lingering = (*lingering, linger(current))
+        lingering = (*lingering, linger(current, lease.generation))
     lease = replace(lease, attempts=keep(attempts), current=None, lingering=lingering, updated_at=now)
     match outcome:
         case Succeeded():
@@ -215,13 +216,18 @@ def finish(
         error_code=code,
         attempts=attempts,
         attempt=lease.attempt,
-        lingering=still_lingering(lease.lingering, now),
+        lingering=still_lingering((*record.lingering, *lease.lingering), now),
     )
 
 
-def linger(current: CurrentAttempt) -> Lingering:
+def linger(current: CurrentAttempt, generation: int) -> Lingering:
+    """A call begun just before its start-by has reached the server when its connection must stand."""
     return Lingering(
-        server_id=current.server_id, number=current.number, start_by=current.start_by, until=current.deadline
+        server_id=current.server_id,
+        generation=generation,
+        number=current.number,
+        start_by=current.start_by + CONNECT_MS,
+        until=current.deadline,
     )
 
 
@@ -257,7 +263,7 @@ def _interrupted(record: TaskRecord, lease: Lease | None, outcome: str, now: int
         lease,
         attempts=keep((*lease.attempts, attempt)),
         current=None,
-        lingering=(*lease.lingering, linger(lease.current)),
+        lingering=(*lease.lingering, linger(lease.current, lease.generation)),
     )
 
 
@@ -274,6 +280,7 @@ def renew(record: TaskRecord, now: int, request_id: str) -> TaskRecord:
         status=after(record.status, Event.RETRIED_BY_HAND),
         generation=record.generation + 1,
         request_id=request_id,
+        lingering=still_lingering(record.lingering, now),
     )
 
 

@@ -31,6 +31,7 @@ def same_attempt(lease: Lease | None, generation: int, attempt: CurrentAttempt) 
         and lease.current is not None
         and lease.current.number == attempt.number
         and lease.current.server_id == attempt.server_id
+        and lease.current.epoch == attempt.epoch
     )
 
 
@@ -48,7 +49,7 @@ class Settler:
             try:
                 return await self._commit(task, attempt, outcome)
             except RevisionMoved:
-                moved = await self._store.get(task.record.id)
+                moved = await self._store.get(task.record.id, latest=True)
                 if moved is None or moved.is_terminal or moved.record.generation != task.record.generation:
                     return self._stale(task, attempt, outcome)
                 task = moved
@@ -76,7 +77,7 @@ class Settler:
         """A terminal write is not fenced by the lease: look again, unless no leader can have given the task away yet."""
         if isinstance(outcome, outcomes.Succeeded) and now - attempt.started_at < RECLAIM_MS:
             return
-        _, revision = await self._store.lease(task.record.id)
+        _, revision = await self._store.lease(task.record.id, latest=True)
         if revision not in (task.lease_revision, 0):
             raise RevisionMoved(task.record.id)
 

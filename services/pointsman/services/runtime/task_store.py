@@ -53,15 +53,17 @@ class TaskStore:
         self._leases = leases
         self._result_ttl_s = result_ttl_s
 
-    async def get(self, task_id: str) -> StoredTask | None:
-        """The task with its lease; the lease is read only while the task is live."""
-        entry = await self._tasks.get(task_id) or await self._tasks.get(task_id, latest=True)
+    async def get(self, task_id: str, *, latest: bool = False) -> StoredTask | None:
+        """The task with its lease; the lease is read only while the task is live. `latest` asks the stream leaders."""
+        entry = await self._tasks.get(task_id, latest=latest)
+        if entry is None and not latest:
+            entry = await self._tasks.get(task_id, latest=True)
         if entry is None:
             return None
         record = decode_record(entry.data)
         if is_terminal(record.status):
             return StoredTask(record, entry.revision)
-        lease, revision = await self.lease(task_id)
+        lease, revision = await self.lease(task_id, latest=latest)
         current = lease if lease is not None and lease.generation == record.generation else None
         return StoredTask(record, entry.revision, current, revision)
 

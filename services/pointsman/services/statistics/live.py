@@ -9,7 +9,7 @@ from pointsman.contracts.balancer import BalancerStatus
 from pointsman.contracts.base import Message
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import ServerConfig
-from pointsman.contracts.subjects import BUCKET_SERVERS, verb
+from pointsman.contracts.subjects import BUCKET_SERVERS, token, verb
 from pointsman.services.runtime.kv import KvBucket
 
 ANSWER_S = 1.0
@@ -42,7 +42,7 @@ class Live:
 
     async def registered_at(self, server_id: str) -> int | None:
         try:
-            entry = await self._servers.get(f"config.{server_id}")
+            entry = await self._servers.get(f"config.{token(server_id)}")
         except BusError:
             return None
         return _SERVER.decode(entry.data).registered_at if entry and entry.data else None

@@ -1,0 +1,37 @@
+"""What falls due: never early."""
+
+from random import Random
+
+from pointsman.services.balancer.timers import Timers, Wheel
+
+
+def test_timers_give_what_is_due_in_order_and_once() -> None:
+    timers: Timers[str] = Timers()
+    for at, name in ((30, "c"), (10, "a"), (20, "b")):
+        timers.add(at, name)
+    assert (timers.next(), timers.due(9)) == (10, [])
+    assert timers.due(20) == ["a", "b"]
+    assert (timers.due(20), timers.next()) == ([], 30)
+    assert (timers.due(99), timers.next()) == (["c"], None)
+
+
+def test_the_wheel_is_never_early_and_at_most_a_second_late() -> None:
+    rng, wheel, seen = Random(7), Wheel[int](), {}
+    times = [rng.randrange(1, 60_000) for _ in range(500)]
+    for key, at in enumerate(times):
+        wheel.add(at, key)
+    for now in range(0, 62_000, 100):
+        for key in wheel.due(now):
+            seen[key] = now
+    assert sorted(seen) == list(range(500))
+    assert all(0 <= seen[key] - at < 1_100 for key, at in enumerate(times))
+    assert wheel.next() is None
+
+
+def test_the_wheel_says_when_to_look_next() -> None:
+    wheel: Wheel[str] = Wheel()
+    wheel.add(1_500, "a")
+    wheel.add(2_000, "b")
+    assert wheel.next() == 2_000
+    assert wheel.due(1_999) == []
+    assert sorted(wheel.due(2_000)) == ["a", "b"]
