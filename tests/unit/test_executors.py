@@ -1,11 +1,13 @@
 """Who is alive, who is least busy, and which attempts nobody runs any more."""
 
 from pointsman.contracts.execution import ExecutorBeat
-from pointsman.services.balancer.executors import HANDOVER_S, SILENT_S, Executors
+from pointsman.services.balancer.executors import SILENT_S, Executors
+
+START_BY = 5_000
 
 
-def beat(name: str, *running: str, limit: int = 10, stopping: bool = False) -> ExecutorBeat:
-    return ExecutorBeat(executor=name, running=running, limit=limit, at=0, stopping=stopping)
+def beat(name: str, *running: str, limit: int = 10, stopping: bool = False, at: int = START_BY + 1) -> ExecutorBeat:
+    return ExecutorBeat(executor=name, running=running, limit=limit, at=at, stopping=stopping)
 
 
 def test_the_one_with_the_smallest_share_in_use_is_chosen() -> None:
@@ -34,34 +36,38 @@ def test_nobody_known_means_nobody_chosen() -> None:
 def test_the_attempts_of_a_silent_executor_are_abandoned_after_a_while() -> None:
     executors = Executors()
     executors.heard(beat("a", "t/1/1"), 0.0)
-    assert not executors.abandoned("a", "t/1/1", 100.0, SILENT_S - 0.1)
-    assert executors.abandoned("a", "t/1/1", 100.0, SILENT_S)
-    assert executors.abandoned("never heard", "t/1/1", SILENT_S + 0.1, 0.0)
-    assert not executors.abandoned("never heard", "t/1/1", SILENT_S - 0.1, 0.0)
+    assert not executors.abandoned("a", "t/1/1", START_BY, 100.0, SILENT_S - 0.1)
+    assert executors.abandoned("a", "t/1/1", START_BY, 100.0, SILENT_S)
+    assert executors.abandoned("never heard", "t/1/1", START_BY, SILENT_S + 0.1, 0.0)
+    assert not executors.abandoned("never heard", "t/1/1", START_BY, SILENT_S - 0.1, 0.0)
 
 
 def test_an_attempt_that_a_living_executor_does_not_list_is_abandoned_after_two_beats() -> None:
-    executors, age_s = Executors(), HANDOVER_S + 1
+    executors, age_s = Executors(), 7.0
     executors.heard(beat("a", "other"), 0.0)
     told = []
     for second in range(1, 5):
-        told.append(executors.abandoned("a", "t/1/1", age_s, second))
+        told.append(executors.abandoned("a", "t/1/1", START_BY, age_s, second))
         executors.heard(beat("a", "other"), float(second))
     assert told == [False, False, True, True]
 
 
-def test_one_missing_beat_is_forgiven_and_a_young_attempt_is_left_alone() -> None:
-    executors, age_s = Executors(), HANDOVER_S + 1
+def test_one_missing_beat_is_forgiven() -> None:
+    executors, age_s = Executors(), 7.0
     executors.heard(beat("a"), 0.0)
-    assert not executors.abandoned("a", "t/1/1", age_s, 0.5)
+    assert not executors.abandoned("a", "t/1/1", START_BY, age_s, 0.5)
     executors.heard(beat("a"), 1.0)
     executors.heard(beat("a", "t/1/1"), 2.0)
-    assert not executors.abandoned("a", "t/1/1", age_s, 2.5)
+    assert not executors.abandoned("a", "t/1/1", START_BY, age_s, 2.5)
     executors.heard(beat("a"), 3.0)
-    assert not executors.abandoned("a", "t/1/1", age_s, 3.5)
-    for second in range(4, 9):
-        assert not executors.abandoned("a", "u/1/1", HANDOVER_S - 0.1, second)
-        executors.heard(beat("a"), float(second))
+    assert not executors.abandoned("a", "t/1/1", START_BY, age_s, 3.5)
+
+
+def test_beats_of_before_the_start_by_prove_nothing() -> None:
+    executors = Executors()
+    for second in range(9):
+        executors.heard(beat("a", at=START_BY), float(second))
+        assert not executors.abandoned("a", "t/1/1", START_BY, 100.0, second)
 
 
 def test_who_was_silent_for_long_is_forgotten() -> None:

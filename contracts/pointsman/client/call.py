@@ -73,7 +73,7 @@ async def call(
     """Ask one service. What was surely not executed is tried again for 2 s, what may be repeated every 5 s; else 503."""
     loop = asyncio.get_running_loop()
     sent = identity(actor) | (headers or {})
-    may_repeat = subject in REPEATABLE or HEADER_TASK_ID in sent
+    may_repeat = subject in REPEATABLE or HEADER_TASK_ID in sent or actor.attempt_token is not None
     absent_until, end = loop.time() + ABSENT_BUDGET_S, loop.time() + timeout_s
     while True:
         wait_s = min(REPEAT_S, end - loop.time()) if may_repeat else timeout_s

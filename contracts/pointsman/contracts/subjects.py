@@ -42,7 +42,7 @@ def verb(service: str, name: str) -> str:
 REPEATABLE = frozenset(
     verb(service, name)
     for service, names in {
-        "task": ("get", "update", "extend", "cancel"),
+        "task": ("get",),
         "registry": ("get", "list", "heartbeat", "metrics"),
         "balancer": ("status",),
         "history": ("get", "status"),
@@ -50,7 +50,8 @@ REPEATABLE = frozenset(
     }.items()
     for name in names
 )
-"""Verbs that may be asked again after an unknown outcome; `task.create` too, when the caller names the task."""
+"""Verbs that may be asked again after an unknown outcome. So may `task.create` when the caller names the task, and a
+report that names its attempt; a cancel or a retry that arrives twice could meet another generation."""
 
 
 def stream_of(bucket: str) -> str:

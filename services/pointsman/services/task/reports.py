@@ -35,10 +35,11 @@ class Reports:
     async def update(self, command: UpdateTask, actor: Actor) -> UpdateAnswer:
         """Raises 400/413, 401/403/404, 409 for a stale attempt or another final result."""
         rules.check_update(command.update)
-        claims = self._claims(actor)
+        claims, proven = None, self._claims(actor)
         for _ in range(ROUNDS_MAX):
             task = await self._load(command.id)
-            rules.check_report(actor, claims, task.record)
+            rules.check_report(actor, proven, task.record)
+            claims = proven or claims or _claims_of(task)
             answer = await self._update(task, command, claims)
             if answer is not None:
                 return answer
@@ -82,10 +83,11 @@ class Reports:
 
     async def extend(self, command: ExtendTask, actor: Actor) -> ExtendAnswer:
         """Push the attempt's deadline out, at most to the task's own; raises 409 for a stale attempt."""
-        claims = self._claims(actor)
+        claims, proven = None, self._claims(actor)
         for _ in range(ROUNDS_MAX):
             task = await self._load(command.id)
-            rules.check_report(actor, claims, task.record)
+            rules.check_report(actor, proven, task.record)
+            claims = proven or claims or _claims_of(task)
             if task.record.status is Status.CANCELLED:
                 return ExtendAnswer(cancel=True, deadline=task.record.spec.deadline)
             attempt = None if task.is_terminal else self._attempt(task, claims)
@@ -108,13 +110,15 @@ class Reports:
         return ExtendAnswer(cancel=False, deadline=extended.current.deadline)
 
     async def cancel(self, command: CancelTask, actor: Actor) -> ActAnswer:
-        """Raises 404, 403, 409 when the task has already ended otherwise."""
+        """Of the generation that is there now. Raises 404, 403, 409 when the task has already ended otherwise."""
         if command.reason is not None:
             check_text(command.reason, "reason")
+        generation = 0
         for _ in range(ROUNDS_MAX):
             task = await self._load(command.id)
             rules.check_steer(actor, task.record)
-            if task.record.status is not Status.CANCELLED:
+            generation = generation or task.record.generation
+            if generation == task.record.generation and task.record.status is not Status.CANCELLED:
                 if task.is_terminal:
                     raise conflict(f"the task is already {task.record.status}", slug="already-final")
                 record = outcomes.cancel(task.record, task.lease, command.reason, self._clock.now_ms())
@@ -127,16 +131,20 @@ class Reports:
 
     async def retry(self, task_id: str, actor: Actor) -> ActAnswer:
         """The next generation of an ended task; raises 409 for a live or completed one."""
+        generation = 0
         for _ in range(ROUNDS_MAX):
             task = await self._load(task_id)
             rules.check_steer(actor, task.record)
+            generation = generation or task.record.generation
+            if task.record.generation > generation:
+                return _queued(task_id)
             after(task.record.status, Event.RETRIED_BY_HAND)
             record = outcomes.renew(task.record, self._clock.now_ms(), actor.request_id)
             try:
                 await self._shelf.live.reopen(record, task.revision, new_operation_id())
             except RevisionMoved:
                 continue
-            return ActAnswer(id=task_id, status=record.status, success=True, message="Task queued for retry")
+            return _queued(task_id)
         raise _contended(task_id)
 
     def _claims(self, actor: Actor) -> AttemptClaims | None:
@@ -185,6 +193,24 @@ class Reports:
             cancel=view.status is Status.CANCELLED,
             deadline=current.deadline if current else view.deadline,
         )
+
+
+def _queued(task_id: str) -> ActAnswer:
+    return ActAnswer(id=task_id, status=Status.PENDING, success=True, message="Task queued for retry")
+
+
+def _claims_of(task: StoredTask) -> AttemptClaims | None:
+    """A report without a token speaks of the attempt that runs when it comes, and of no later one."""
+    current = task.lease.current if task.lease is not None else None
+    if current is None or task.is_terminal:
+        return None
+    return AttemptClaims(
+        task_id=task.record.id,
+        generation=task.record.generation,
+        number=current.number,
+        server_id=current.server_id,
+        expires_at=current.deadline,
+    )
 
 
 def _claimed(claims: AttemptClaims, now: int) -> CurrentAttempt:
