@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest_asyncio
 
 from pointsman.client import nats_bus
@@ -130,7 +131,7 @@ async def test_work_goes_on_while_postgres_is_away_and_history_catches_up(
     async def caught_up() -> bool:
         try:
             rows = await system.rows("SELECT id, status FROM tasks WHERE pool = $1", fleet.pool)
-        except OSError as error:
+        except (OSError, asyncpg.PostgresError) as error:
             raise AssertionError from error
         assert len(rows) == 120, len(rows)
         return {row["status"] for row in rows} == {"COMPLETED"}

@@ -235,7 +235,7 @@ async def test_a_server_equals_a_recount_and_knows_its_age(reports: Reports) -> 
     chance = Random(9)
     await reports.keep([task(chance, number) for number in range(800)])
     config = ServerConfig(id="gpu.3", name="n", predict="http://x/p", health="http://x/h", registered_at=NOW - 5_000)
-    await KvBucket(reports.bus, BUCKET_SERVERS).create("config.gpu.3", encode(config), operation="op")
+    await KvBucket(reports.bus, BUCKET_SERVERS).create("config.gpu=3", encode(config), operation="op")
     day = await reports.ask("servers", StatisticsQuery(server_id="gpu.3", date="2026-11-19"), ServerStatistics)
     hours = await reports.ask("window", ServerId(id="gpu.3", window="6h"), ServerStatistics)
     for report, start, end in ((day, DAY, DAY + DAY_MS), (hours, NOW + 1 - 6 * 3_600_000, NOW + 1)):

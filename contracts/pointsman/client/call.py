@@ -20,7 +20,6 @@ from pointsman.contracts.subjects import (
 ABSENT_RETRY_S = 0.05
 ABSENT_BUDGET_S = 2.0
 REPEAT_S = 5.0
-SHORTEST_S = 0.05
 _PROBLEM = msgspec.json.Decoder(Problem)
 
 
@@ -74,16 +73,18 @@ async def call(
     loop = asyncio.get_running_loop()
     sent = identity(actor) | (headers or {})
     may_repeat = subject in REPEATABLE or HEADER_TASK_ID in sent or actor.attempt_token is not None
-    absent_until, end = loop.time() + ABSENT_BUDGET_S, loop.time() + timeout_s
+    absent_until = loop.time() + ABSENT_BUDGET_S
+    wait_s = min(REPEAT_S, timeout_s) if may_repeat else timeout_s
+    tries_left = round(timeout_s / wait_s)
     while True:
-        wait_s = min(REPEAT_S, end - loop.time()) if may_repeat else timeout_s
         try:
-            return answer_of(await bus.request(subject, data, headers=sent, timeout_s=max(wait_s, SHORTEST_S)))
+            return answer_of(await bus.request(subject, data, headers=sent, timeout_s=wait_s))
         except NoResponders:
             if loop.time() > absent_until:
                 raise unavailable(f"nobody answers {subject}") from None
         except BusTimeout:
-            if not may_repeat or loop.time() >= end:
+            tries_left -= 1
+            if tries_left <= 0:
                 raise unavailable(f"no answer on {subject} within {timeout_s:g} s: the outcome is unknown") from None
         except BusDown:
             if not may_repeat or loop.time() > absent_until:

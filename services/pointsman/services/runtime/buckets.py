@@ -20,7 +20,7 @@ from pointsman.contracts.subjects import (
 
 API_TIMEOUT_S = 10.0
 STREAM_EXISTS = 10058
-CONSUMER_ACK_WAIT_S = 60
+CONSUMER_ACK_WAIT_S = 20
 CONSUMER_PENDING_MAX = 20_000
 
 Json = dict[str, Any]
