@@ -1,5 +1,6 @@
 """What may come in: identifiers, content types, bodies and query parameters, refused here when malformed."""
 
+import asyncio
 import itertools
 import re
 import secrets
@@ -17,6 +18,7 @@ from pointsman.services.gateway.route import Id, Route
 
 QUERY_BYTES_MAX = 8192
 QUERY_FIELDS_MAX = 32
+DISCARD_BYTES_MAX, DISCARD_S = 8 * 1024 * 1024, 2.0
 _ID_FORMS = {Id.TASK: TASK_ID, Id.SERVER: SERVER_ID}
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_+-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -85,6 +87,7 @@ async def body_of(route: Route, request: Request[Any, Any, Any], headers: Mappin
         raise PointsmanError(400, "the body ended early", slug="invalid-request") from None
     except ClientException as error:
         if error.status_code == 413:
+            await _discard(request)
             raise too_large("body", route.body_bytes_max) from None
         raise PointsmanError(error.status_code, error.detail, slug="invalid-request") from None
     if not body:
@@ -118,3 +121,17 @@ def _check_utf8(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as error:
         raise invalid("body", f"not UTF-8 (byte {error.start})") from None
+
+
+async def _discard(request: Request[Any, Any, Any]) -> None:
+    """Read on for a while: a client that is cut off while it sends would see a reset instead of the answer."""
+    discarded = 0
+    try:
+        async with asyncio.timeout(DISCARD_S):
+            while discarded < DISCARD_BYTES_MAX:
+                message = await request.receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                discarded += len(message["body"])
+    except TimeoutError:
+        return
