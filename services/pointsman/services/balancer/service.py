@@ -9,7 +9,7 @@ from pointsman.client.bus import Message, Subscription
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus, PoolSettings
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError, forbidden
+from pointsman.contracts.errors import PointsmanError, forbidden, unavailable
 from pointsman.contracts.execution import ExecutorBeat, Release
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.server import Heartbeat, ServerHealth
@@ -81,6 +81,7 @@ class BalancerService:
         self._serving: Serving | None = None
         self._knows_all = False
         self._term = 0
+        self._recoveries = 0
 
     async def start(self) -> None:
         for subject, handler in (
@@ -128,8 +129,12 @@ class BalancerService:
     async def _know_all(self) -> None:
         """Read both buckets up to their last sequences, and write again what a broker crash took from the leases."""
         term = self._term
-        await self._folding.refresh()
-        await self._reconciler.write_again()
+        self._recoveries += 1
+        try:
+            await self._folding.refresh()
+            await self._reconciler.write_again()
+        finally:
+            self._recoveries -= 1
         if term == self._term and self._leadership.is_leader():
             self._reconciler.took_over()
             self._knows_all = True
@@ -143,10 +148,10 @@ class BalancerService:
 
     def _on_replay(self) -> None:
         """The bus was gone: a leader stands still until all is known again, a standby writes again what was lost."""
-        if self._knows_all:
+        if self._knows_all or self._leadership.is_leader():
             self._begin_term()
             self._background.run(self._know_all(), "know all again")
-        elif not self._leadership.is_leader():
+        else:
             self._background.run(self._write_again(), "write again")
 
     async def _write_again(self) -> None:
@@ -155,6 +160,8 @@ class BalancerService:
         await self._reconciler.write_again()
 
     async def _step(self) -> None:
+        if self._leadership.is_leader() and not self._knows_all and not self._recoveries:
+            await self._know_all()
         if not self._may_dispatch():
             return
         await self._reconciler.step()
@@ -189,6 +196,8 @@ class BalancerService:
             self._dispatcher.schedule()
 
     async def _status(self, call: Call) -> BalancerStatus:
+        if not self._may_dispatch():
+            raise unavailable("no balancer leads at the moment", 1)
         return rules.status(
             self._model,
             leader=self._context.instance,

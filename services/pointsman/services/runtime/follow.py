@@ -58,6 +58,7 @@ class Follower:
         self._generation = 0
         self._seen_s = 0.0
         self._subscription: Subscription | None = None
+        self._is_replay = True
         self._caught_up = asyncio.Event()
         self._broken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -96,6 +97,7 @@ class Follower:
     def _reconnected(self) -> None:
         if self._replay:
             self._sequence = 0
+            self._is_replay = True
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -130,8 +132,9 @@ class Follower:
         self._expected = 1
         self._seen_s = asyncio.get_running_loop().time()
         inbox, generation = self._bus.new_inbox(), self._generation
-        if self._sequence == 0 and self._on_replay is not None:
+        if self._is_replay and self._on_replay is not None:
             self._on_replay()
+        self._is_replay = False
 
         async def handle(message: Message) -> None:
             if generation == self._generation:

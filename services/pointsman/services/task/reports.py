@@ -91,8 +91,10 @@ class Reports:
             if task.record.status is Status.CANCELLED:
                 return ExtendAnswer(cancel=True, deadline=task.record.spec.deadline)
             attempt = None if task.is_terminal else self._attempt(task, claims)
-            if attempt is None or task.lease is None:
+            if attempt is None:
                 raise rules.stale(_why_stale(task, claims))
+            if task.lease is None:
+                raise unavailable("the lease is being restored; try again", 1)
             answer = await self._extend(task, task.lease, command)
             if answer is not None:
                 return answer
