@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import structlog
 import uvloop
@@ -23,6 +24,7 @@ from pointsman.services.runtime.settings import Settings, SettingsError, load
 log = structlog.get_logger()
 
 SERVICES = ("gateway", "task", "registry", "balancer", "instance", "history", "statistics")
+DRIVERS = ("asyncpg", "nats", "aiohttp")
 START_S = 60.0
 STOP_S = 12.0
 CONNECT_RETRY_S = 0.5
@@ -40,6 +42,7 @@ def run(names: Sequence[str], settings: Settings) -> int:
 
 async def _run(names: Sequence[str], settings: Settings) -> int:
     stopped = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(_on_unhandled)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -54,6 +57,16 @@ async def _run(names: Sequence[str], settings: Settings) -> int:
         return await _serve(bus, services, settings, stopped)
     finally:
         await bus.close()
+
+
+def _on_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited. A driver's own futures end so when its connection is lost, which is told elsewhere."""
+    error = context.get("exception")
+    driver = type(error).__module__.partition(".")[0]
+    if isinstance(error, OSError) or driver in DRIVERS:
+        log.warning("connection lost in the background", driver=driver, error=str(error))
+    else:
+        log.error("unhandled in the background", detail=context.get("message"), exc_info=error)
 
 
 async def _connected(settings: Settings, name: str, stopped: asyncio.Event) -> NatsBus | None:
