@@ -95,6 +95,9 @@ class NatsBus:
     async def request(
         self, subject: str, data: bytes, *, headers: Headers | None = None, timeout_s: float = 5.0
     ) -> Message:
+        """Not sent while disconnected: the library would hold it back, and its caller until the timeout."""
+        if not self._client.is_connected:
+            raise BusDown(f"{subject}: not connected")
         try:
             answer = await self._client.request(
                 subject, data, timeout=timeout_s, headers=dict(headers) if headers else None
