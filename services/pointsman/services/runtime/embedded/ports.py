@@ -1,10 +1,16 @@
-"""Free TCP ports, as the operating system gives them."""
+"""Free TCP ports, from below those that outgoing connections take."""
 
+import random
 import socket
+
+LOWEST, HIGHEST, TRIES = 20_000, 32_000, 50
 
 
 def free(host: str = "127.0.0.1") -> int:
-    """A port that is free now. Somebody else may take it before it is used: try again then."""
+    """A port that is free now, and that no outgoing connection will take before it is used again after a restart."""
+    for port in random.sample(range(LOWEST, HIGHEST), TRIES):
+        if is_free(port, host):
+            return port
     with _bound(host, 0) as listener:
         return int(listener.getsockname()[1])
 
