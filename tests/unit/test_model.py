@@ -274,6 +274,15 @@ def test_what_is_delayed_waits_for_its_time() -> None:
     assert model.pending.count == 1
 
 
+def test_a_deadline_that_nobody_has_dealt_with_asks_for_no_hurry() -> None:
+    """A standby deals with none, and would go round and round."""
+    model, record = a_model(), a_record(deadline=NOW + 90_000)
+    fold(model, record, 1)
+    fold_lease(model, a_lease(record), 1)
+    model.tick(NOW + 200_000, 200)
+    assert model.next_due() is None
+
+
 def test_overdue_attempts_and_tasks_are_named_until_dealt_with() -> None:
     model, record = a_model(), a_record(deadline=NOW + 90_000)
     fold(model, record, 1)

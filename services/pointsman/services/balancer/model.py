@@ -257,9 +257,8 @@ class Model:
             self._attempts_due.add(max(at, entry.lease.current.deadline), entry.id)
 
     def next_due(self) -> int | None:
-        """When something falls due next, in ms since the epoch."""
-        times = (self._delayed.next(), self._attempts_due.next(), self._deadlines.next())
-        return min((at for at in times if at is not None), default=None)
+        """When a delayed task falls due next, in ms since the epoch; deadlines are looked at once a second anyway."""
+        return self._delayed.next()
 
     def released(self, task_id: str, generation: int, number: int) -> bool:
         return self.slots.free_lingering(attempt_key(task_id, generation, number)) is not None

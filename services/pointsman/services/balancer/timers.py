@@ -53,9 +53,6 @@ class Wheel[K]:
             keys += self._slots.pop(heapq.heappop(self._order))
         return keys
 
-    def next(self) -> int | None:
-        return self._order[0] * WHEEL_MS if self._order else None
-
 
 def _second(at: int) -> int:
     return -(-at // WHEEL_MS)
