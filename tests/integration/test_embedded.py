@@ -120,7 +120,7 @@ async def test_strangers_are_refused(tmp_path: Path) -> None:
 
 async def test_a_second_owner_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     async with embedded(tmp_path) as stores:
-        with pytest.raises(folder.FolderInUse, match=f"in use by process {stores.nats.pid} .*nats-server"):
+        with pytest.raises(folder.FolderInUse, match=rf"in use by process {stores.nats.pid} \(nats-server"):
             await folder.locked(tmp_path / "data" / "lock", within_s=0.2)
 
 

@@ -24,6 +24,7 @@ READY_S_MAX = 60.0
 STOP_S_MAX = 40.0
 TOKEN_S_MAX = 30.0
 TAIL_BYTES = 4_000
+OUTCRY_LINES = 40
 PROGRAMS = ("nats", "postgres", "gateway", "task-registry", "balancer", "instance", "history-statistics")
 LOUD = ("Traceback (most recent call last)", '"exception"', "Task exception was never retrieved", "was never awaited")
 
@@ -160,11 +161,12 @@ class SystemUp:
         return "\n".join(f"--- {name}\n{text[-TAIL_BYTES:]}" for name, text in self.logs().items())
 
     def outcries(self) -> list[str]:
-        """Lines of logs that only a bug writes."""
+        """Lines of logs that only a bug writes, each with what follows it."""
         return [
-            f"{name}: {line[:4000]}"
+            "\n".join([f"{name}: {line[:4000]}", *lines[number + 1 : number + 1 + OUTCRY_LINES]])
             for name, text in self.logs().items()
-            for line in text.splitlines()
+            for lines in [text.splitlines()]
+            for number, line in enumerate(lines)
             if any(sign in line for sign in LOUD)
         ]
 

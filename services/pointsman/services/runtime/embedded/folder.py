@@ -13,6 +13,7 @@ OWNER_ONLY_FILE = 0o600
 LOG_BYTES_MAX = 10 << 20
 LOCK_RETRY_S = 0.1
 HOLDERS_SHOWN = 2
+COMMAND_LENGTH_MAX = 80
 
 
 class FolderInUse(RuntimeError):
@@ -104,10 +105,12 @@ def _leads_to(link: Path, path: Path) -> bool:
 
 
 def _command(pid: int) -> str:
+    """The program's name without its folder, then its arguments, cut."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
+        program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").strip("\0").split("\0")
     except OSError:
         return "?"
+    return " ".join((Path(program).name, *arguments))[:COMMAND_LENGTH_MAX].strip() or "?"
 
 
 def _shown(found: list[tuple[int, str]]) -> str:
