@@ -10,12 +10,13 @@ from tests.support.system_up import SystemUp, eventually
 
 
 async def test_a_failed_attempt_is_retried_on_another_server(admin: Rest, fleet: Fleet) -> None:
-    bad, good = await fleet.server("bad", mode="fail:500"), await fleet.server("good")
+    bad, good = await fleet.server("bad", mode="fail:500"), await fleet.server("good", maxConcurrent=50)
     ended = await admin.all_done([fleet.task() for _ in range(12)])
     assert {task["status"] for task in ended} == {"COMPLETED"}
     retried = [task for task in ended if len(task["attempts"]) > 1]
     assert retried, "no task began at the failing server"
     for task in retried:
+        assert [attempt["serverId"] for attempt in task["attempts"]] == [bad.id, good.id], task["attempts"]
         first, second = task["attempts"]
         assert (first["serverId"], first["outcome"], first["httpStatus"]) == (bad.id, "failed", 500)
         assert "fails with 500" in first["error"]
