@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pointsman.contracts.base import Message, Record, Request
+from pointsman.contracts.base import Message, Request
 from pointsman.contracts.record import POOL_DEFAULT
 from pointsman.contracts.task import Name
 
@@ -33,14 +33,6 @@ class AlgorithmRequest(Request):
 class AlgorithmAnswer(Message):
     message: str
     algorithm: str
-
-
-class PoolSettings(Record):
-    """Key `pool.<pool>` of `settings`."""
-
-    algorithm: Algorithm = Algorithm.RESPONSE_TIME
-    updated_at: int = 0
-    by: str = ""
 
 
 class ServerLoad(Message):

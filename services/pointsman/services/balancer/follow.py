@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from pointsman.client.bus import Bus
-from pointsman.contracts.balancer import PoolSettings
+from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.record import TaskHead
 from pointsman.contracts.server import ServerAdmin, ServerConfig, ServerHealth
 from pointsman.contracts.subjects import (

@@ -7,11 +7,12 @@ import structlog
 
 from pointsman.client.bus import Message, Subscription
 from pointsman.contracts.actor import Role
-from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus, PoolSettings
+from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, forbidden, unavailable
 from pointsman.contracts.execution import ExecutorBeat, Release
 from pointsman.contracts.ids import new_operation_id
+from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.server import Heartbeat, ServerHealth
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
