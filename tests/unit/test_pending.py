@@ -19,17 +19,27 @@ def an_entry(name: str, **spec: object) -> Entry:
 def an_index(*entries: Entry) -> PendingIndex:
     index = PendingIndex()
     for entry in entries:
-        index.add(entry)
+        index.add(entry, NOW, 0.0)
     return index
+
+
+def heads(index: PendingIndex) -> list[Entry]:
+    """The next of each line."""
+    found = [index.head(line, NOW, 0.0) for line in index.lines(NOW, 0.0)]
+    return [head[1] for head in sorted((head for head in found if head), key=lambda head: head[0])]
+
+
+def begin(index: PendingIndex, entry: Entry) -> None:
+    index.begin(entry, 0.0)
+    entry.state = State.RESERVED
 
 
 def taken(index: PendingIndex) -> list[str]:
     """All of one class in the order in which they come up."""
     order = []
-    while heads := list(index.heads()):
-        index.take(heads[0])
-        heads[0].state = State.RESERVED
-        order.append(heads[0].id)
+    while first := heads(index)[:1]:
+        begin(index, first[0])
+        order.append(first[0].id)
     return order
 
 
@@ -53,11 +63,9 @@ def test_fairness_keys_take_turns_whoever_has_more() -> None:
 
 def test_a_key_that_comes_later_gets_its_turn_at_once() -> None:
     index = an_index(*(an_entry(f"g{n}", fairness_key="greedy", due=NOW + n) for n in range(5)))
-    first = next(index.heads())
-    index.take(first)
-    first.state = State.RESERVED
-    index.add(an_entry("m", fairness_key="modest", due=NOW + 50))
-    assert taken(index)[:2] == ["g1", "m"]
+    begin(index, heads(index)[0])
+    index.add(an_entry("m", fairness_key="modest", due=NOW + 50), NOW, 0.0)
+    assert taken(index)[:2] == ["m", "g1"]
 
 
 def test_each_class_shows_its_own_head_so_that_none_holds_up_another() -> None:
@@ -66,13 +74,13 @@ def test_each_class_shows_its_own_head_so_that_none_holds_up_another() -> None:
         an_entry("other-pool", pool="west"),
         an_entry("fits"),
     )
-    assert {entry.id for entry in index.heads()} == {"stuck", "other-pool", "fits"}
+    assert {entry.id for entry in heads(index)} == {"stuck", "other-pool", "fits"}
     assert index.by_pool() == {"default": 2, "west": 1}
 
 
 def test_the_order_of_capabilities_makes_no_class() -> None:
     index = an_index(an_entry("a", capabilities=("x", "y")), an_entry("b", capabilities=("y", "x")))
-    assert [entry.id for entry in index.heads()] == ["a"]
+    assert [entry.id for entry in heads(index)] == ["a"]
 
 
 def test_what_is_forgotten_never_comes_up() -> None:
@@ -91,7 +99,7 @@ def test_an_entry_that_comes_back_at_another_time_is_there_once() -> None:
     index = an_index(entry, other)
     index.forget(entry)
     entry.due = NOW + 10
-    index.add(entry)
+    index.add(entry, NOW, 0.0)
     assert index.count == 2
     assert taken(index) == ["b", "a"]
 
@@ -104,16 +112,15 @@ def test_however_it_is_used_the_count_is_what_comes_up() -> None:
             index.forget(entry)
             entry.state = State.DELAYED
         elif waiting and rng.random() < 0.3:
-            entry = rng.choice(list(index.heads()))
-            index.take(entry)
-            entry.state = State.RESERVED
+            entry = rng.choice(heads(index))
+            begin(index, entry)
             del waiting[entry.id]
         else:
             entry = an_entry(
                 f"t{n}", due=NOW + rng.randrange(50), priority=rng.randrange(3), fairness_key=rng.choice("abc"),
                 capabilities=tuple(rng.sample("xyz", rng.randrange(3))),
             )  # fmt: skip
-            index.add(entry)
+            index.add(entry, NOW, 0.0)
             waiting[entry.id] = entry
         assert index.count == len(waiting) == sum(index.by_pool().values())
     assert sorted(taken(index)) == sorted(waiting)

@@ -17,6 +17,7 @@ from pointsman.contracts.commands import (
     TaskId,
     UpdateTask,
 )
+from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
     HeartbeatAnswer,
     HeartbeatRequest,
@@ -83,6 +84,9 @@ class Tasks(_Verbs):
 
     async def cancel(self, task_id: str, reason: str | None = None) -> ActAnswer:
         return await self._ask("cancel", CancelTask(id=task_id, reason=reason), ActAnswer)
+
+    async def explain(self, task_id: str) -> Explanation:
+        return await self._ask("explain", TaskId(id=task_id), Explanation)
 
     async def retry(self, task_id: str) -> ActAnswer:
         return await self._ask("retry", TaskId(id=task_id), ActAnswer)

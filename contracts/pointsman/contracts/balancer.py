@@ -54,10 +54,45 @@ class PoolStatus(Message):
     pending: int
     active_tasks: int
     slots: int
+    starts_per_s: float = 0.0
+
+
+class ClassStatus(Message):
+    """Waiting tasks that need the same: `servers` match, of which `free` could take one now."""
+
+    pool: str
+    capabilities: tuple[str, ...]
+    pending: int
+    servers: int
+    free: int
+
+
+class GateStatus(Message):
+    """A limit in force, or a key that a server sent away until `blocked_until` (ms since the epoch)."""
+
+    scope: str
+    name: str
+    running: int
+    max_concurrent: int | None = None
+    per_second: float | None = None
+    burst: int | None = None
+    tokens: float | None = None
+    blocked_until: int | None = None
+
+
+class Alert(Message):
+    """Something an operator should look at. `kind` is stable, `detail` for people."""
+
+    kind: str
+    pool: str
+    detail: str
 
 
 class BalancerStatus(Message):
-    """What the leader answers to `pointsman.balancer.status`; `last_dispatch` in ms since the epoch."""
+    """What the leader answers to `pointsman.balancer.status`; `last_dispatch` in ms since the epoch.
+
+    The 100 largest classes, the first 200 gates and 100 alerts.
+    """
 
     leader: str
     epoch: int
@@ -69,6 +104,9 @@ class BalancerStatus(Message):
     last_dispatch: int | None
     dispatched: int
     as_of: int
+    classes: tuple[ClassStatus, ...] = ()
+    gates: tuple[GateStatus, ...] = ()
+    alerts: tuple[Alert, ...] = ()
 
 
 class LoadFrame(Message):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pointsman.contracts.balancer import PoolStatus, ServerLoad
+from pointsman.contracts.balancer import Alert, ClassStatus, GateStatus, PoolStatus, ServerLoad
 from pointsman.contracts.base import Message, Request
 
 Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$(?!\n)")]
@@ -95,3 +95,9 @@ class LoadBalancerStatistics(Message):
     pending: int
     leader: str | None
     as_of: int
+    epoch: int | None = None
+    last_dispatch: int | None = None
+    waiting: int = 0
+    classes: tuple[ClassStatus, ...] = ()
+    gates: tuple[GateStatus, ...] = ()
+    alerts: tuple[Alert, ...] = ()

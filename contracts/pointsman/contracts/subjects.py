@@ -42,9 +42,9 @@ def verb(service: str, name: str) -> str:
 REPEATABLE = frozenset(
     verb(service, name)
     for service, names in {
-        "task": ("get",),
+        "task": ("get", "explain"),
         "registry": ("get", "list", "heartbeat", "metrics"),
-        "balancer": ("status",),
+        "balancer": ("status", "explain"),
         "history": ("get", "status"),
         "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
     }.items()

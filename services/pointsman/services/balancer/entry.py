@@ -44,7 +44,10 @@ class Shapes:
 
 
 class Entry:
-    """A live task: `due` and `deadline` in ms since the epoch, `raw` the stored record while it is at hand."""
+    """A live task: `due` and `deadline` in ms since the epoch, `raw` the stored record while it is at hand.
+
+    `place` is the queue it waits in, if it waits: what a queue finds of an entry that is elsewhere, it drops.
+    """
 
     __slots__ = (
         "affinity_key",
@@ -56,6 +59,7 @@ class Entry:
         "id",
         "lease",
         "lease_revision",
+        "place",
         "raw",
         "revision",
         "shape",
@@ -70,12 +74,13 @@ class Entry:
         self.generation = head.generation
         self.deadline = spec.deadline
         self.due = spec.run_at if spec.run_at is not None else head.created_at
-        self.fairness_key = spec.fairness_key
+        self.fairness_key = spec.fairness_key or ""
         self.concurrency_key = spec.concurrency_key
         self.affinity_key = spec.affinity_key
         self.lease: Lease | None = None
         self.lease_revision = 0
         self.raw: bytes | None = None
+        self.place: object | None = None
         self.state = State.DELAYED
 
     def __lt__(self, other: "Entry") -> bool:

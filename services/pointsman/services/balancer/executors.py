@@ -49,6 +49,12 @@ class Executors:
                 best, best_share = executor.id, share
         return best
 
+    def count(self, now_s: float) -> int:
+        """How many take attempts."""
+        return sum(
+            not (one.stopping or one.unreachable) and now_s - one.heard_s < SILENT_S for one in self._executors.values()
+        )
+
     def unreachable(self, executor_id: str) -> None:
         """Nobody listens at its subject: nothing more goes there until it is heard again."""
         if executor_id in self._executors:

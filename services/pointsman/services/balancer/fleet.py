@@ -1,6 +1,7 @@
 """The servers as the balancer sees them: what is wanted, what is seen, how many slots are free."""
 
 from collections.abc import Iterator
+from random import Random
 
 from pointsman.contracts.balancer import Algorithm, ServerLoad
 from pointsman.contracts.record import Attempt
@@ -8,7 +9,7 @@ from pointsman.contracts.server import HealthState, ServerAdmin, ServerConfig, S
 from pointsman.services.balancer.entry import Requirement
 from pointsman.services.balancer.estimator import Estimator
 from pointsman.services.balancer.limits import EffectiveLimit
-from pointsman.services.balancer.policies import Policy, make
+from pointsman.services.balancer.policies import Policy, Wish, make
 from pointsman.services.balancer.slots import Slots
 
 SERVING = frozenset({HealthState.HEALTHY, HealthState.WARMING})
@@ -136,6 +137,22 @@ class Fleet:
             return free
         top = max(server.config.priority for server in free)
         return [server for server in free if server.config.priority == top]
+
+    def has_free(self, requirement: Requirement, now: int) -> bool:
+        return any(server.has_slot(now) for server in self.matching(requirement))
+
+    def pick(
+        self, requirement: Requirement, wish: Wish, now: int, now_s: float, rng: Random, *, avoid: str | None = None
+    ) -> ServerState | None:
+        eligible = self.eligible(requirement, now)
+        if not eligible:
+            return None
+        if avoid is not None and len(eligible) > 1:
+            eligible = [server for server in eligible if server.id != avoid] or eligible
+        return self.policy(requirement[0]).pick(eligible, wish, now_s, rng)
+
+    def refusals(self, server: ServerState, requirement: Requirement, now: int) -> tuple[str, ...]:
+        return () if server.has_slot(now) else ("no slot",)
 
     def observe(self, task_type: str, attempt: Attempt, now_s: float) -> None:
         """Learn from an ended attempt: service time, backpressure, faults."""

@@ -9,8 +9,10 @@ from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
-from pointsman.services.balancer.fleet import Fleet, ServerState
+from pointsman.services.balancer.fleet import Fleet
+from pointsman.services.balancer.lines import Order
 from pointsman.services.balancer.pending import PendingIndex
+from pointsman.services.balancer.pools import Pools
 from pointsman.services.balancer.slots import Slots
 from pointsman.services.balancer.timers import Timers, Wheel
 from pointsman.services.runtime.outcomes import CONNECT_MS
@@ -20,6 +22,7 @@ RAW_BYTES_MAX = 8 * 1024
 RAW_TOTAL_BYTES_MAX = 16 << 20
 LEARN_WITHIN_MS = 60_000
 TICK_S = 1.0
+BUSY = frozenset({State.RESERVED, State.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Model:
         self.pending = PendingIndex()
         self.slots = Slots()
         self.fleet = Fleet(self.slots)
+        self.pools = Pools(self.fleet, self.pending)
         self.running: dict[str, Entry] = {}
         self.aborts: list[tuple[str, Abort]] = []
         self.by_executor: dict[str, int] = {}
@@ -64,10 +68,12 @@ class Model:
         self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
         self._behind: set[str] = set()
         self._raw_bytes = 0
+        self._now_s = 0.0
         self._ticked_s = float("-inf")
 
     def fold_task(self, head: TaskHead, revision: int, raw: bytes, now: int, now_s: float) -> None:
         """A record of the `tasks` bucket, in stream order."""
+        self._now_s = now_s
         entry = self.entries.get(head.id)
         if entry is not None and revision <= entry.revision:
             return
@@ -101,6 +107,7 @@ class Model:
     def _add(self, head: TaskHead, revision: int, raw: bytes, now: int, before: Entry | None) -> None:
         entry = Entry(head, self._shapes.of(head), revision)
         self.entries[head.id] = entry
+        self.pools.seen(entry.shape.pool, self._now_s)
         self._ended.pop(head.id, None)
         self._deadlines.add(entry.deadline, entry.id)
         self._linger(head, now)
@@ -117,6 +124,7 @@ class Model:
 
     def fold_lease(self, task_id: str, lease: Lease, revision: int, now: int, now_s: float) -> None:
         """A record of the `leases` bucket, in stream order; it may come before or after its task."""
+        self._now_s = now_s
         entry = self.entries.get(task_id)
         if entry is None:
             ended = self._ended.get(task_id)
@@ -162,28 +170,26 @@ class Model:
 
     def next_decision(self, now: int, now_s: float, rng: Random) -> Decision | None:
         """The most urgent task that some server can take now; its slot is held when this returns."""
-        best: tuple[tuple[int, int, str], Entry, list[ServerState]] | None = None
-        for entry in self.pending.heads():
-            order = (-entry.shape.priority, entry.due, entry.id)
-            if best is not None and order > best[0]:
-                continue
-            eligible = self.fleet.eligible(entry.shape.requirement, now)
-            if eligible:
-                best = (order, entry, eligible)
-        if best is None:
-            return None
-        _, entry, eligible = best
-        if entry.avoids is not None and len(eligible) > 1:
-            eligible = [server for server in eligible if server.id != entry.avoids] or eligible
-        wish = Wish(entry.shape.type, entry.affinity_key)
-        server = self.fleet.policy(entry.shape.pool).pick(eligible, wish, now_s, rng)
-        return self._reserve(entry, server.id)
+        self._now_s = now_s
+        heads = []
+        for line in self.pending.lines(now, now_s):
+            if self.fleet.has_free(line.requirement, now):
+                head = self.pending.head(line, now, now_s)
+                if head is not None:
+                    heads.append(head)
+        for _, entry in sorted(heads, key=_order):
+            wish = Wish(entry.shape.type, entry.affinity_key)
+            server = self.fleet.pick(entry.shape.requirement, wish, now, now_s, rng, avoid=entry.avoids)
+            if server is not None:
+                return self._reserve(entry, server.id, now_s)
+        return None
 
-    def _reserve(self, entry: Entry, server_id: str) -> Decision:
+    def _reserve(self, entry: Entry, server_id: str, now_s: float) -> Decision:
         number = (entry.lease.attempt if entry.lease else 0) + 1
         key = attempt_key(entry.id, entry.generation, number)
-        self.pending.take(entry)
-        entry.state = State.RESERVED
+        self.pending.begin(entry, now_s)
+        self.pools.began(entry.shape.pool, is_retry=entry.lease is not None and entry.lease.spent > 0)
+        self._become(entry, State.RESERVED)
         self.slots.hold(server_id, key)
         return Decision(entry, entry.lease, entry.lease_revision, server_id, key)
 
@@ -210,11 +216,13 @@ class Model:
         is_live = self.entries.get(entry.id) is entry
         if not is_live or not _runs(entry, decision):
             self.slots.free(decision.server_id, decision.attempt)
+            self.pending.gates.spend(entry, self._now_s, -1.0)
         if is_live and entry.state is State.RESERVED:
             self._place(entry, now)
 
     def tick(self, now: int, now_s: float) -> None:
         """Let what has become due wait for a slot; forget what is over."""
+        self._now_s = now_s
         for task_id in self._delayed.due(now):
             entry = self.entries.get(task_id)
             if entry is not None and entry.state is State.DELAYED:
@@ -226,6 +234,7 @@ class Model:
     def _each_second(self, now: int, now_s: float) -> None:
         self.slots.expire(now)
         self.fleet.tick(now_s)
+        self.pools.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
             self._ended.popitem(last=False)
         while self._orphans and next(iter(self._orphans.values()))[2] < now - ENDED_KEPT_MS:
@@ -257,8 +266,9 @@ class Model:
             self._attempts_due.add(max(at, entry.lease.current.deadline), entry.id)
 
     def next_due(self) -> int | None:
-        """When a delayed task falls due next, in ms since the epoch; deadlines are looked at once a second anyway."""
-        return self._delayed.next()
+        """When a delayed task falls due or a gate opens, in ms since the epoch; deadlines are looked at once a second."""
+        times = (self._delayed.next(), self.pending.next_due())
+        return min((at for at in times if at is not None), default=None)
 
     def released(self, task_id: str, generation: int, number: int) -> bool:
         return self.slots.free_lingering(attempt_key(task_id, generation, number)) is not None
@@ -292,7 +302,15 @@ class Model:
             self._behind.add(entry.id)
             return False
         entry.lease = lease
+        self._note_retry_after(entry, lease)
         return True
+
+    def _note_retry_after(self, entry: Entry, lease: Lease) -> None:
+        """A server that wants a task of this concurrency key to wait speaks for the whole key."""
+        last = lease.attempts[-1] if lease.attempts and lease.current is None else None
+        if last is not None and last.retry_after_ms and entry.concurrency_key is not None:
+            until = last.finished_at + last.retry_after_ms
+            self.pending.gates.block(entry.concurrency_key, until, last.finished_at)
 
     def _place(self, entry: Entry, now: int) -> None:
         """Put the entry where its lease says it is."""
@@ -302,14 +320,14 @@ class Model:
             return
         if lease is not None and lease.run_at is not None:
             entry.due = lease.run_at
+        self._become(entry, State.DELAYED)
         if entry.due > now:
-            entry.state = State.DELAYED
             self._delayed.add(entry.due, entry.id)
         else:
-            self.pending.add(entry)
+            self.pending.add(entry, now, self._now_s)
 
     def _run(self, entry: Entry, current: CurrentAttempt) -> None:
-        entry.state = State.RUNNING
+        self._become(entry, State.RUNNING)
         self._forget_raw(entry)
         self.running[entry.id] = entry
         self.by_executor[current.executor] = self.by_executor.get(current.executor, 0) + 1
@@ -323,7 +341,13 @@ class Model:
             self.by_executor[entry.lease.current.executor] -= 1
             self._attempts_due.discard(entry.lease.current.deadline, entry.id)
         if entry.state is not State.RESERVED:
-            entry.state = State.DELAYED
+            self._become(entry, State.DELAYED)
+
+    def _become(self, entry: Entry, state: State) -> None:
+        """What is reserved or runs counts in its limits."""
+        if (state in BUSY) != (entry.state in BUSY):
+            (self.pending.gates.began if state in BUSY else self.pending.gates.ended)(entry)
+        entry.state = state
 
     def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
         """The entry's generation is over: free its slot, or let it linger and have the call ended."""
@@ -332,7 +356,7 @@ class Model:
         self._behind.discard(entry.id)
         current = entry.lease.current if entry.lease is not None else None
         self._unplace(entry)
-        entry.state = State.DELAYED
+        self._become(entry, State.DELAYED)
         self._forget_raw(entry)
         self._linger(head, now)
         if current is None:
@@ -360,6 +384,10 @@ class Model:
         if entry.raw is not None:
             self._raw_bytes -= len(entry.raw)
             entry.raw = None
+
+
+def _order(head: tuple[Order, Entry]) -> Order:
+    return head[0]
 
 
 def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> bool:

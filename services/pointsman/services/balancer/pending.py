@@ -1,110 +1,91 @@
-"""Tasks that are due, by requirement class: what cannot be placed never holds up what can."""
+"""Tasks that are due: in the line of their requirement when they may pass every gate, parked when not."""
 
-import heapq
-from collections import deque
 from collections.abc import Iterator
 
 from pointsman.services.balancer.entry import Entry, Requirement, State
+from pointsman.services.balancer.fairness import Fairness
+from pointsman.services.balancer.gate import Gate, Lane
+from pointsman.services.balancer.gates import Gates
+from pointsman.services.balancer.lines import Line, Order
 
-Ordered = tuple[int, str, Entry]
-
-
-class Level:
-    """One priority of one class: round robin over fairness keys, within a key by due time, then id."""
-
-    def __init__(self) -> None:
-        self._heaps: dict[str | None, list[Ordered]] = {}
-        self._turns: deque[str | None] = deque()
-
-    def add(self, entry: Entry) -> None:
-        heap = self._heaps.get(entry.fairness_key)
-        if heap is None:
-            heap = self._heaps[entry.fairness_key] = []
-            self._turns.append(entry.fairness_key)
-        heapq.heappush(heap, (entry.due, entry.id, entry))
-
-    def head(self) -> Entry | None:
-        """The next entry; entries that are no longer pending are dropped on the way."""
-        while self._turns:
-            key = self._turns[0]
-            heap = self._heaps[key]
-            while heap and not _is_queued(heap[0]):
-                heapq.heappop(heap)
-            if heap:
-                return heap[0][2]
-            self._turns.popleft()
-            del self._heaps[key]
-        return None
-
-    def take(self) -> None:
-        """Remove the head and give the turn to the next fairness key."""
-        heapq.heappop(self._heaps[self._turns[0]])
-        self._turns.rotate(-1)
-
-
-def _is_queued(ordered: Ordered) -> bool:
-    due, _, entry = ordered
-    return entry.state is State.PENDING and entry.due == due
-
-
-class ClassQueue:
-    """All pending entries of one requirement class, highest priority first."""
-
-    def __init__(self) -> None:
-        self._levels: dict[int, Level] = {}
-        self._order: list[int] = []
-
-    def add(self, entry: Entry) -> None:
-        priority = entry.shape.priority
-        if priority not in self._levels:
-            self._levels[priority] = Level()
-            self._order = sorted(self._levels, reverse=True)
-        self._levels[priority].add(entry)
-
-    def head(self) -> Entry | None:
-        for priority in self._order:
-            entry = self._levels[priority].head()
-            if entry is not None:
-                return entry
-        return None
-
-    def take(self, entry: Entry) -> None:
-        self._levels[entry.shape.priority].take()
+PARKED_AT_ONCE_MAX = 500
 
 
 class PendingIndex:
-    def __init__(self) -> None:
-        self._classes: dict[Requirement, ClassQueue] = {}
-        self._counts: dict[Requirement, int] = {}
-        self.count = 0
+    """`now` in ms since the epoch, `now_s` monotonic."""
 
-    def add(self, entry: Entry) -> None:
+    def __init__(self) -> None:
+        self.fairness = Fairness()
+        self.gates = Gates(self.fairness)
+        self.count = 0
+        self._lines: dict[Requirement, Line] = {}
+        self._counts: dict[Requirement, int] = {}
+        self._is_unsettled = False
+
+    def add(self, entry: Entry, now: int, now_s: float) -> None:
         requirement = entry.shape.requirement
-        queue = self._classes.get(requirement)
-        if queue is None:
-            queue = self._classes[requirement] = ClassQueue()
-            self._counts[requirement] = 0
-        entry.state = State.PENDING
-        queue.add(entry)
-        self._count(requirement, 1)
+        self._counts[requirement] = self._counts.get(requirement, 0) + 1
+        self.count += 1
+        self._queue(entry, now, now_s)
 
     def forget(self, entry: Entry) -> None:
-        """The entry is no longer pending; it is dropped from its heap when it comes up."""
-        self._count(entry.shape.requirement, -1)
+        """The entry is no longer pending."""
+        if isinstance(entry.place, Lane):
+            self.gates.unpark(entry, entry.place)
+        else:
+            self._lines[entry.shape.requirement].forget(entry)
+            self.gates.left(entry)
+        self._uncount(entry)
 
-    def take(self, entry: Entry) -> None:
-        """Remove the head of its class."""
-        self._classes[entry.shape.requirement].take(entry)
-        self._count(entry.shape.requirement, -1)
+    def begin(self, entry: Entry, now_s: float) -> None:
+        """The head of a line begins: at the expense of its fairness key and its rates."""
+        self._lines[entry.shape.requirement].take(entry)
+        self._uncount(entry)
+        self.gates.left(entry)
+        self.gates.spend(entry, now_s)
+        self.fairness.charge(entry.shape.pool, entry.shape.priority, entry.fairness_key)
 
-    def heads(self) -> Iterator[Entry]:
-        """The next entry of each class that has one."""
-        for requirement, queue in list(self._classes.items()):
-            entry = queue.head()
-            if entry is not None:
-                yield entry
-            else:
-                del self._classes[requirement], self._counts[requirement]
+    def lines(self, now: int, now_s: float) -> Iterator[Line]:
+        """The lines of open pools in which somebody waits, after everybody whose gate has opened is back in one."""
+        for entry in self.gates.unparked(now, now_s):
+            self._queue(entry, now, now_s)
+        self._is_unsettled = self.gates.is_dirty
+        for requirement, line in list(self._lines.items()):
+            if not line.count:
+                del self._lines[requirement]
+            elif self.gates.pool_is_open(line.pool, now, now_s):
+                yield line
+
+    def head(self, line: Line, now: int, now_s: float) -> tuple[Order, Entry] | None:
+        """The first of the line that may pass; those before it are parked."""
+        for _ in range(PARKED_AT_ONCE_MAX):
+            found = line.head()
+            if found is None:
+                return None
+            gate = self.gates.closed(found[1], now, now_s)
+            if gate is None:
+                return found
+            line.take(found[1])
+            self.gates.left(found[1])
+            self.gates.park(found[1], gate, now, now_s)
+        self._is_unsettled = True
+        return None
+
+    def next_due(self) -> int | None:
+        """When to look again without another event, in ms since the epoch; 0 for at once."""
+        return 0 if self._is_unsettled else self.gates.next_opening()
+
+    def gate_of(self, entry: Entry, now: int, now_s: float) -> Gate | None:
+        """The closed gate that a pending entry waits at, if it does."""
+        if isinstance(entry.place, Lane) and entry.place.gate is not None:
+            return self.gates.closed(entry, now, now_s) or entry.place.gate
+        return self.gates.closed(entry, now, now_s)
+
+    def line(self, requirement: Requirement) -> Line | None:
+        return self._lines.get(requirement)
+
+    def by_class(self) -> dict[Requirement, int]:
+        return dict(self._counts)
 
     def by_pool(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -112,6 +93,21 @@ class PendingIndex:
             counts[pool] = counts.get(pool, 0) + count
         return counts
 
-    def _count(self, requirement: Requirement, change: int) -> None:
-        self._counts[requirement] = self._counts.get(requirement, 0) + change
-        self.count += change
+    def _queue(self, entry: Entry, now: int, now_s: float) -> None:
+        entry.state = State.PENDING
+        gate = self.gates.closed(entry, now, now_s)
+        if gate is not None:
+            self.gates.park(entry, gate, now, now_s)
+            return
+        requirement = entry.shape.requirement
+        line = self._lines.get(requirement)
+        if line is None:
+            line = self._lines[requirement] = Line(requirement, self.fairness)
+        line.add(entry)
+
+    def _uncount(self, entry: Entry) -> None:
+        requirement = entry.shape.requirement
+        self.count -= 1
+        self._counts[requirement] -= 1
+        if not self._counts[requirement]:
+            del self._counts[requirement]

@@ -1,17 +1,25 @@
 """Pure rules of the balancer's verbs: names of algorithms, what the leader tells of itself."""
 
+from heapq import nlargest
+
 from pointsman.contracts.balancer import (
     ALGORITHM_NAMES,
     ALIASES,
+    Alert,
     Algorithm,
     BalancerStatus,
+    ClassStatus,
+    GateStatus,
     LoadFrame,
     PoolStatus,
 )
 from pointsman.contracts.errors import invalid
 from pointsman.contracts.execution import Abort, attempt_key
+from pointsman.contracts.explain import Gate as Scope
 from pointsman.contracts.record import POOL_DEFAULT
 from pointsman.services.balancer.model import Model
+
+CLASSES_MAX, GATES_MAX, ALERTS_MAX = 100, 200, 100
 
 
 def algorithm_of(name: str) -> Algorithm:
@@ -37,6 +45,60 @@ def status(
         last_dispatch=last_dispatch,
         dispatched=dispatched,
         as_of=now,
+        classes=_classes(model, now),
+        gates=_gates(model, now, now_s),
+        alerts=_alerts(model),
+    )
+
+
+def _classes(model: Model, now: int) -> tuple[ClassStatus, ...]:
+    largest = nlargest(CLASSES_MAX, model.pending.by_class().items(), key=lambda one: one[1])
+    return tuple(
+        ClassStatus(
+            pool=requirement[0],
+            capabilities=tuple(sorted(requirement[1])),
+            pending=count,
+            servers=len(model.fleet.matching(requirement)),
+            free=sum(not model.fleet.refusals(s, requirement, now) for s in model.fleet.matching(requirement)),
+        )
+        for requirement, count in largest
+    )
+
+
+def _gates(model: Model, now: int, now_s: float) -> tuple[GateStatus, ...]:
+    """Limits and blocked keys; the retry budgets, which every pool has, only while they hold something back."""
+    gates = model.pending.gates
+    shown = [gate for gate in gates if gate.id.scope is not Scope.RETRY_BUDGET or gate.queues]
+    return tuple(
+        GateStatus(
+            scope=gate.id.scope,
+            name=gate.id.name,
+            running=gates.running(gate),
+            max_concurrent=gate.limit,
+            per_second=gate.bucket.rate.per_second if gate.bucket else None,
+            burst=gate.bucket.rate.burst if gate.bucket else None,
+            tokens=round(gate.bucket.tokens(now_s), 3) if gate.bucket else None,
+            blocked_until=gate.blocked_until if gate.blocked_until > now else None,
+        )
+        for gate in shown[:GATES_MAX]
+    )
+
+
+def _alerts(model: Model) -> tuple[Alert, ...]:
+    """Classes that no registered server could ever serve."""
+    impossible = [
+        (requirement, count)
+        for requirement, count in model.pending.by_class().items()
+        if not model.fleet.matching(requirement)
+    ]
+    return tuple(
+        Alert(
+            kind="no-server",
+            pool=pool,
+            detail=f"{count} tasks wait for a server with {', '.join(sorted(capabilities)) or 'no special capabilities'}"
+            f", and none is registered in pool {pool}",
+        )
+        for (pool, capabilities), count in sorted(impossible, key=lambda one: -one[1])[:ALERTS_MAX]
     )
 
 
@@ -53,6 +115,7 @@ def _pools(model: Model) -> dict[str, PoolStatus]:
             pending=pending.get(name, 0),
             active_tasks=sum(server.active for server in servers),
             slots=sum(server.limit for server in servers if server.serves),
+            starts_per_s=round(model.pools.starts_per_s(name), 3),
         )
     return pools
 

@@ -1,5 +1,6 @@
 """The balancer service: one elected leader dispatches and answers, standbys fold the same picture and wait."""
 
+import asyncio
 from random import Random
 
 import msgspec
@@ -9,8 +10,10 @@ from pointsman.client.bus import Message, Subscription
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError, forbidden, unavailable
+from pointsman.contracts.commands import TaskId
+from pointsman.contracts.errors import PointsmanError, forbidden, not_found, unavailable
 from pointsman.contracts.execution import ExecutorBeat, Release
+from pointsman.contracts.explain import Explanation
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.server import Heartbeat, ServerHealth
@@ -28,6 +31,7 @@ from pointsman.contracts.subjects import (
 from pointsman.services.balancer import rules
 from pointsman.services.balancer.dispatch import Dispatcher
 from pointsman.services.balancer.executors import Executors
+from pointsman.services.balancer.explain import ahead, explanation, reason
 from pointsman.services.balancer.follow import Folding
 from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.reconcile import Reconciler
@@ -45,7 +49,9 @@ log = structlog.get_logger()
 STEP_S = 1.0
 SWITCH_ROUNDS = 10
 PROBE_MS = 2_000
+EXPLAIN_CONCURRENCY = 4
 
+_ID = msgspec.json.Decoder(TaskId)
 _BEAT = msgspec.json.Decoder(ExecutorBeat)
 _RELEASE = msgspec.json.Decoder(Release)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
@@ -119,7 +125,11 @@ class BalancerService:
         """Know everything before the first pick, then answer and dispatch."""
         await self._know_all()
         if self._serving is None and self._leadership.is_leader():
-            verbs = (Verb("status", self._status), Verb("algorithm", self._switch))
+            verbs = (
+                Verb("status", self._status),
+                Verb("explain", self._explain, EXPLAIN_CONCURRENCY),
+                Verb("algorithm", self._switch),
+            )
             self._serving = await serve(self._bus, "balancer", VERSION, verbs)
 
     def _begin_term(self) -> None:
@@ -137,6 +147,7 @@ class BalancerService:
         finally:
             self._recoveries -= 1
         if term == self._term and self._leadership.is_leader():
+            self._model.pending.gates.begin_term(self._clock.monotonic_s())
             self._reconciler.took_over()
             self._knows_all = True
             log.info("dispatching", epoch=self._leadership.epoch, live=len(self._model.entries))
@@ -208,6 +219,21 @@ class BalancerService:
             now=self._clock.now_ms(),
             now_s=self._clock.monotonic_s(),
         )
+
+    async def _explain(self, call: Call) -> Explanation:
+        """Of a live task; the caller has checked who may ask. Counting goes piece by piece, between other work."""
+        entry = self._model.entries.get(call.decode(_ID).id)
+        if entry is None or not self._may_dispatch():
+            raise not_found("the leader knows no such live task")
+        now, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        why = reason(self._model, entry, executors=self._executors.count(now_s), now=now, now_s=now_s)
+        before = None
+        if why.is_in_line:
+            before = 0
+            for found in ahead(self._model, entry):
+                before += found
+                await asyncio.sleep(0)
+        return explanation(self._model, entry, why, before, now=now, now_s=now_s)
 
     async def _switch(self, call: Call) -> AlgorithmAnswer:
         """Switch a pool's algorithm; every replica follows the settings bucket."""

@@ -55,6 +55,28 @@ COMPLETED_TASK = PENDING_TASK | {
         }
     ],
 }
+EXPLANATION = {
+    "id": TASK_ID,
+    "status": "PENDING",
+    "gate": "server",
+    "detail": "none of 1 matching server takes a task now",
+    "position": 3,
+    "ahead": 2,
+    "eta": CREATED_MS + 1_500,
+    "runAt": None,
+    "deadline": CREATED_MS + 86_400_000,
+    "pool": "default",
+    "servers": [
+        {
+            "serverId": "gpu-1",
+            "reasons": ["limit reached: 4 of 4"],
+            "activeTasks": 4,
+            "effectiveLimit": 4,
+            "estimateMs": 880.5,
+        }
+    ],
+    "asOf": CREATED_MS,
+}
 BATCH_REQUEST = {"tasks": [TASK_REQUEST, {"type": "Not a type"}]}
 BATCH_ANSWER = {"results": [{"id": TASK_ID, "status": "PENDING"}, {"error": "type: malformed", "code": 400}]}
 TASK_UPDATE = {"status": "COMPLETED", "result": {"text": "hello"}}

@@ -2,6 +2,7 @@
 
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
+from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
     HeartbeatAnswer,
     HeartbeatRequest,
@@ -35,7 +36,7 @@ from pointsman.contracts.task import (
     UpdateAnswer,
 )
 from pointsman.services.gateway import examples, reports, servers, tasks
-from pointsman.services.gateway.asking import ask, ask_within, body, nothing, queried
+from pointsman.services.gateway.asking import ask, ask_within, body, identified, nothing, queried
 from pointsman.services.gateway.route import KIB, Answer, Id, Proof, Route
 
 SUBMIT_BYTES_MAX = 320 * KIB
@@ -144,6 +145,17 @@ API: tuple[Route, ...] = (
         answers={202: Answer(description="Queued.", body=ActAnswer, example=examples.RETRY_ANSWER)},
         errors=(409,),
         example={},
+    ),
+    Route(
+        method="GET",
+        path="/api/task/{id}/explain",
+        name="explainTask",
+        tag=TASKS,
+        summary="Why the task is where it is: first failing gate, place in line, eta, and why each server does not take it",
+        roles=READERS,
+        act=ask("task", "explain", identified),
+        id=Id.TASK,
+        answers={200: Answer(description="The explanation.", body=Explanation, example=examples.EXPLANATION)},
     ),
     Route(
         method="POST",

@@ -143,6 +143,12 @@ def load_balancer(status: BalancerStatus) -> LoadBalancerStatistics:
         pending=status.pending,
         leader=status.leader,
         as_of=status.as_of,
+        epoch=status.epoch,
+        last_dispatch=status.last_dispatch,
+        waiting=status.waiting,
+        classes=status.classes,
+        gates=status.gates,
+        alerts=status.alerts,
     )
 
 

@@ -30,6 +30,7 @@ from pointsman.services.runtime.settling import Settler
 from pointsman.services.runtime.task_store import TaskStore
 from pointsman.services.runtime.tokens import AttemptTokens
 from pointsman.services.task import rules
+from pointsman.services.task.explaining import explained
 from pointsman.services.task.reports import Reports
 from pointsman.services.task.store import Archive, IdempotencyKeys, Shelf
 from pointsman.services.task.submission import Backlog, Submission, encoded_view
@@ -50,6 +51,7 @@ class TaskService:
         bus, clock, settings = context.bus, context.clock, context.settings
         live = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), settings.result_ttl_s)
         self._bus = bus
+        self._clock = clock
         self._shelf = Shelf(live, Archive(bus))
         self._backlog = Backlog(settings.max_backlog)
         keys = IdempotencyKeys(KvBucket(bus, BUCKET_IDEMPOTENCY))
@@ -70,6 +72,7 @@ class TaskService:
             Verb("extend", self._extend),
             Verb("cancel", self._cancel),
             Verb("retry", self._retry),
+            Verb("explain", self._explain),
         )
         self._serving = await serve(self._bus, "task", VERSION, verbs)
 
@@ -104,6 +107,14 @@ class TaskService:
             raise rules.absent(task_id)
         rules.check_visible(call.actor, task.record)
         return Answer(encoded_view(task, with_payload=True), {HEADER_REVISION: rules.etag(task)})
+
+    async def _explain(self, call: Call) -> Wire:
+        task_id = call.decode(_ID).id
+        task = await self._shelf.get(task_id) if is_task_id(task_id) else None
+        if task is None:
+            raise rules.absent(task_id)
+        rules.check_visible(call.actor, task.record)
+        return await explained(self._bus, task, call.actor, self._clock.now_ms())
 
     async def _update(self, call: Call) -> Wire:
         command = call.decode(_UPDATE)

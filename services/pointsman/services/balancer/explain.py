@@ -1,0 +1,190 @@
+"""Why a task is where it is: the first gate that does not let it pass, its place in line, when it may start."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pointsman.contracts.explain import Explanation, Gate, ServerRefusal
+from pointsman.contracts.lifecycle import Status
+from pointsman.services.balancer import gate as gates
+from pointsman.services.balancer.entry import Entry, State
+from pointsman.services.balancer.model import Model
+
+SERVERS_MAX = 100
+CHUNK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`opens_at` is when time alone opens the gate, in ms since the epoch."""
+
+    gate: Gate | None
+    detail: str
+    opens_at: int | None = None
+    is_in_line: bool = False
+
+
+def reason(model: Model, entry: Entry, *, executors: int, now: int, now_s: float) -> Reason:
+    """The first gate that fails, in the order of `Gate`."""
+    if entry.state in (State.RUNNING, State.RESERVED):
+        current = entry.lease.current if entry.lease is not None else None
+        return Reason(
+            None, f"runs on {current.server_id}, attempt {current.number}" if current else "is being handed over"
+        )
+    if entry.state is State.DELAYED:
+        return _delayed(entry)
+    if not executors:
+        return Reason(Gate.EXECUTOR, "no executor is alive")
+    pool = model.pending.gates.get(gates.GateId(Gate.POOL_LIMIT, entry.shape.pool))
+    if pool is not None and model.pending.gates.room(pool, now, now_s) < 1:
+        return _limited(model, pool, now, now_s)
+    closed = model.pending.gate_of(entry, now, now_s)
+    if closed is not None:
+        return _limited(model, closed, now, now_s)
+    return _no_server(model, entry, now)
+
+
+def _delayed(entry: Entry) -> Reason:
+    lease = entry.lease
+    if lease is None or lease.run_at is None:
+        return Reason(Gate.RUN_AT, "is scheduled for later", entry.due)
+    said = "is waiting to be retried" if lease.spent else "was given back and waits a moment"
+    last = f": {lease.attempts[-1].error}" if lease.attempts and lease.attempts[-1].error else ""
+    return Reason(Gate.BACKOFF, f"{said} after {_counted(len(lease.attempts), 'attempt')}{last}", entry.due)
+
+
+def _limited(model: Model, gate: gates.Gate, now: int, now_s: float) -> Reason:
+    opens_at = gate.opens_at(now, now_s)
+    what = f"{_SCOPES[gate.id.scope]} {gate.id.name}"
+    if gate.blocked_until > now:
+        return Reason(Gate.BLOCKED, f"{what}: a server asked to wait (Retry-After)", opens_at, is_in_line=True)
+    running = model.pending.gates.running(gate)
+    if gate.limit is not None and running >= gate.limit:
+        return Reason(gate.id.scope, f"{what}: {running} of at most {gate.limit} run", is_in_line=True)
+    if gate.bucket is not None:
+        return Reason(
+            gate.id.scope, f"{what}: at most {gate.bucket.rate.per_second:g}/s begin", opens_at, is_in_line=True
+        )
+    return Reason(Gate.TURN, "others are first", is_in_line=True)
+
+
+_SCOPES = {
+    Gate.TYPE_LIMIT: "type",
+    Gate.KEY_LIMIT: "concurrency key",
+    Gate.POOL_LIMIT: "pool",
+    Gate.RETRY_BUDGET: "retries of pool",
+}
+
+
+def _no_server(model: Model, entry: Entry, now: int) -> Reason:
+    requirement = entry.shape.requirement
+    matching = model.fleet.matching(requirement)
+    if not matching:
+        needs = f" with {', '.join(sorted(entry.shape.capabilities))}" if entry.shape.capabilities else ""
+        return Reason(Gate.NO_SERVER, f"no server{needs} is registered in pool {entry.shape.pool}")
+    if not model.fleet.has_free(requirement, now):
+        return Reason(
+            Gate.SERVER, f"none of {_counted(len(matching), 'matching server')} takes a task now", is_in_line=True
+        )
+    return Reason(Gate.TURN, "others are first", is_in_line=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Tasks of one fairness key that wait at the same place: `tag` is the start tag of the first."""
+
+    key: str
+    tag: float
+    weight: int
+    place: object
+    heap: list[tuple[int, str, Entry]]
+
+
+def ahead(model: Model, entry: Entry) -> Iterator[int]:
+    """How many go first, counted piece by piece, so that a million do not hold up the rest of the process."""
+    before, flows = _beside(model, entry)
+    yield before
+    own = next((flow for flow in flows if flow.place is entry.place and flow.key == entry.fairness_key), None)
+    if own is None:
+        return
+    rank, mine = 0, (entry.due, entry.id)
+    queued = own.heap.copy()
+    for start in range(0, len(queued), CHUNK):
+        found = sum(one[:2] < mine and one[2].place is own.place for one in queued[start : start + CHUNK])
+        rank += found
+        yield found
+    tag = own.tag + rank / own.weight
+    yield sum(
+        min(len(flow.heap), max(0, math.ceil((tag - flow.tag) * flow.weight))) for flow in flows if flow is not own
+    )
+
+
+def _beside(model: Model, entry: Entry) -> tuple[int, list[Flow]]:
+    """How many wait in the same place with a higher priority, and who waits there with the same."""
+    shape, place = entry.shape, entry.place
+    if isinstance(place, gates.Lane):
+        lanes = [lane for lane in model.pending.gates.lanes() if lane.gate is place.gate]
+        lanes = [lane for lane in lanes if lane.id.requirement == shape.requirement]
+        higher = sum(len(lane.queued) for lane in lanes if lane.id.priority > shape.priority)
+        same = [(lane.id.fairness_key, lane, lane.queued) for lane in lanes if lane.id.priority == shape.priority]
+        return higher, _flows(model, entry, same)
+    line = model.pending.line(shape.requirement)
+    if line is None:
+        return 0, []
+    higher = sum(len(heap) for p, level in line.levels.items() if p > shape.priority for heap in level.queued.values())
+    level = line.levels[shape.priority]
+    return higher, _flows(model, entry, ((key, level, heap) for key, heap in level.queued.items()))
+
+
+def _flows(model: Model, entry: Entry, found: Iterable[tuple[str, object, list[tuple[int, str, Entry]]]]) -> list[Flow]:
+    fairness, pool = model.pending.fairness, entry.shape.pool
+    shares = fairness.of(pool, entry.shape.priority)
+    return [Flow(key, shares.tag(key), fairness.weight(pool, key), place, heap) for key, place, heap in found]
+
+
+def refusals(model: Model, entry: Entry, now: int, now_s: float) -> tuple[ServerRefusal, ...]:
+    """The servers of the pool, those that could take it first."""
+    servers = [server for server in model.fleet if server.config.pool == entry.shape.pool]
+    shown = [
+        ServerRefusal(
+            server_id=server.id,
+            reasons=model.fleet.refusals(server, entry.shape.requirement, now),
+            active_tasks=server.active,
+            effective_limit=server.limit,
+            estimate_ms=server.estimator.read_ms(entry.shape.type, now_s) or None,
+        )
+        for server in servers
+    ]
+    shown.sort(key=lambda one: (len(one.reasons), one.server_id))
+    return tuple(shown[:SERVERS_MAX])
+
+
+def explanation(model: Model, entry: Entry, why: Reason, before: int | None, *, now: int, now_s: float) -> Explanation:
+    """`before` is how many go first, None when it stands in no line."""
+    pace = model.pools.starts_per_s(entry.shape.pool)
+    return Explanation(
+        id=entry.id,
+        status=Status.PROCESSING if entry.state is State.RUNNING else Status.PENDING,
+        gate=why.gate,
+        detail=why.detail,
+        position=before + 1 if before is not None else None,
+        ahead=before,
+        eta=_eta(why, before, pace, now),
+        run_at=entry.due if entry.due > now else None,
+        deadline=entry.deadline,
+        pool=entry.shape.pool,
+        servers=refusals(model, entry, now, now_s) if entry.state is State.PENDING else (),
+        as_of=now,
+    )
+
+
+def _eta(why: Reason, before: int | None, pace: float, now: int) -> int | None:
+    if why.gate is None or why.gate is Gate.NO_SERVER:
+        return None
+    if why.opens_at is not None:
+        return why.opens_at + (round(before / pace * 1000) if before and pace else 0)
+    return now + round((before + 1) / pace * 1000) if before is not None and pace > 0 else None
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,186 @@
+"""One gate: how many may pass it now, and the lanes of tasks that sleep at it."""
+
+import heapq
+import math
+from typing import NamedTuple
+
+from pointsman.contracts.explain import Gate as Scope
+from pointsman.contracts.limits import Limit
+from pointsman.services.balancer.entry import Entry, Requirement
+from pointsman.services.balancer.fairness import Shares
+from pointsman.services.balancer.token_bucket import TokenBucket
+
+Urgency = tuple[int, float, int, str]
+"""-priority, start tag of the fairness key, due time, id."""
+
+
+class GateId(NamedTuple):
+    """`name` is that of a type, a concurrency key or a pool; the retries of a pool have a gate of their own."""
+
+    scope: Scope
+    name: str
+
+
+class LaneId(NamedTuple):
+    """What tasks share that wait in one lane."""
+
+    gates: tuple[GateId, ...]
+    requirement: Requirement
+    priority: int
+    fairness_key: str
+
+
+class Lane:
+    """Tasks that pass the same gates, while one of these is closed: of one priority and fairness key, by due time."""
+
+    __slots__ = ("_heap", "_shares", "gate", "id")
+
+    def __init__(self, lane_id: LaneId, shares: Shares) -> None:
+        self.id = lane_id
+        self.gate: Gate | None = None
+        self._shares = shares
+        self._heap: list[tuple[int, str, Entry]] = []
+
+    def __lt__(self, other: "Lane") -> bool:
+        """Only for heaps that hold a lane twice: any order will do."""
+        return False
+
+    @property
+    def queued(self) -> list[tuple[int, str, Entry]]:
+        """All there is; it may hold entries that no longer wait."""
+        return self._heap
+
+    def add(self, entry: Entry) -> bool:
+        """Whether the entry is now the first."""
+        entry.place = self
+        heapq.heappush(self._heap, (entry.due, entry.id, entry))
+        return self._heap[0][2] is entry
+
+    def urgency(self) -> Urgency | None:
+        """Of the first that waits here; None when nobody does."""
+        while self._heap:
+            due, entry_id, entry = self._heap[0]
+            if entry.place is self and entry.due == due:
+                return -self.id.priority, self._shares.tag(self.id.fairness_key), due, entry_id
+            heapq.heappop(self._heap)
+        return None
+
+    def forget(self, entry: Entry) -> None:
+        """The entry waits no longer; it is dropped when it comes up."""
+        was_first = self._heap[0][2] is entry
+        entry.place = None
+        if was_first and self.gate is not None:
+            self.gate.keep(self)
+
+    def take(self) -> Entry:
+        """Remove the first; there must be one."""
+        entry = heapq.heappop(self._heap)[2]
+        entry.place = None
+        return entry
+
+
+class Queue:
+    """The lanes of one requirement at one gate.
+
+    `loose` are those released to their line that have not begun yet, with their priorities: another requirement's may
+    wait for a server that will not come, so each has as many as there is room for.
+    """
+
+    __slots__ = ("_lanes", "loose")
+
+    def __init__(self) -> None:
+        self.loose: dict[str, int] = {}
+        self._lanes: list[tuple[Urgency, Lane]] = []
+
+    def keep(self, urgency: Urgency, lane: Lane) -> None:
+        heapq.heappush(self._lanes, (urgency, lane))
+
+    def first(self, gate: "Gate") -> Lane | None:
+        """The lane whose first is the most urgent; what is outdated is mended when it comes up."""
+        while self._lanes:
+            kept, lane = self._lanes[0]
+            urgency = lane.urgency() if lane.gate is gate else None
+            if urgency == kept:
+                return lane
+            if urgency is not None and urgency[2:] == kept[2:]:
+                heapq.heapreplace(self._lanes, (urgency, lane))
+            else:
+                heapq.heappop(self._lanes)
+        return None
+
+    def releases(self, priority: int, room: float) -> bool:
+        """Whether one more may go to its line: as many as there is room for, and any that should go before these."""
+        if len(self.loose) < room:
+            return True
+        return room >= 1 and min(self.loose.values()) < priority
+
+
+class Gate:
+    __slots__ = ("blocked_until", "bucket", "id", "limit", "queues", "remembered")
+
+    def __init__(self, gate_id: GateId) -> None:
+        self.id = gate_id
+        self.limit: int | None = None
+        self.bucket: TokenBucket | None = None
+        self.blocked_until = 0
+        self.remembered = 0
+        self.queues: dict[Requirement, Queue] = {}
+
+    def bound(self, limit: Limit, now_s: float) -> None:
+        self.limit = limit.max_concurrent
+        if limit.rate is None:
+            self.bucket = None
+        elif self.bucket is None:
+            self.bucket = TokenBucket(limit.rate, now_s)
+        elif self.bucket.rate != limit.rate:
+            self.bucket.change(limit.rate, now_s)
+
+    def room(self, running: int, now: int, now_s: float) -> float:
+        """How many may begin now."""
+        if self.blocked_until > now:
+            return 0
+        room = math.inf if self.limit is None else max(0, self.limit - running)
+        return min(room, self.bucket.whole(now_s)) if self.bucket else room
+
+    def opens_at(self, now: int, now_s: float) -> int | None:
+        """When time alone may open it, in ms since the epoch."""
+        if self.blocked_until > now:
+            return self.blocked_until
+        wait_s = self.bucket.wait_s(now_s) if self.bucket else 0.0
+        return now + math.ceil(wait_s * 1000) if wait_s > 0 else None
+
+    def bounds_like(self, default: Limit, now: int, now_s: float) -> bool:
+        """Whether a gate made anew with this limit would do the same."""
+        if self.blocked_until > now or self.limit != default.max_concurrent:
+            return False
+        if self.bucket is None or default.rate is None:
+            return self.bucket is None and default.rate is None
+        return self.bucket.rate == default.rate and self.bucket.is_full(now_s)
+
+    def keep(self, lane: Lane) -> None:
+        """The lane sleeps here from now on, or its first has changed."""
+        lane.gate = self
+        urgency = lane.urgency()
+        if urgency is not None:
+            self.queue(lane.id.requirement).keep(urgency, lane)
+
+    def queue(self, requirement: Requirement) -> Queue:
+        queue = self.queues.get(requirement)
+        if queue is None:
+            queue = self.queues[requirement] = Queue()
+        return queue
+
+    def left(self, entry: Entry) -> bool:
+        """Whether it had been released here."""
+        queue = self.queues.get(entry.shape.requirement)
+        return queue is not None and queue.loose.pop(entry.id, None) is not None
+
+    def ready(self, room: float) -> Lane | None:
+        """A lane of which one may go now."""
+        for requirement, queue in list(self.queues.items()):
+            lane = queue.first(self)
+            if lane is not None and queue.releases(lane.id.priority, room):
+                return lane
+            if lane is None and not queue.loose:
+                del self.queues[requirement]
+        return None
