@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from sys import intern
 
 from pointsman.contracts.record import Lease, TaskHead
 
@@ -74,9 +75,9 @@ class Entry:
         self.generation = head.generation
         self.deadline = spec.deadline
         self.due = spec.run_at if spec.run_at is not None else head.created_at
-        self.fairness_key = spec.fairness_key or ""
-        self.concurrency_key = spec.concurrency_key
-        self.affinity_key = spec.affinity_key
+        self.fairness_key = intern(spec.fairness_key or "")
+        self.concurrency_key = intern(spec.concurrency_key) if spec.concurrency_key is not None else None
+        self.affinity_key = intern(spec.affinity_key) if spec.affinity_key is not None else None
         self.lease: Lease | None = None
         self.lease_revision = 0
         self.raw: bytes | None = None

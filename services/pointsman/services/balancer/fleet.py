@@ -152,7 +152,8 @@ class Fleet:
         return self.policy(requirement[0]).pick(eligible, wish, now_s, rng)
 
     def refusals(self, server: ServerState, requirement: Requirement, now: int) -> tuple[str, ...]:
-        return () if server.has_slot(now) else ("no slot",)
+        missing = tuple(f"lacks {name}" for name in sorted(requirement[1] - server.capabilities))
+        return missing if missing or server.has_slot(now) else ("no slot",)
 
     def observe(self, task_type: str, attempt: Attempt, now_s: float) -> None:
         """Learn from an ended attempt: service time, backpressure, faults."""

@@ -1,0 +1,155 @@
+"""Why is it not running: the first gate that fails, the place in line, and the word of each server."""
+
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pointsman.contracts.explain import Explanation, Gate
+from pointsman.contracts.limits import Limit, PoolSettings, Rate, TypeSettings
+from pointsman.contracts.server import HealthState, ServerHealth
+from pointsman.services.balancer.explain import ahead, explanation, reason
+from pointsman.services.balancer.model import Model
+from pointsman.services.runtime.outcomes import Failed
+from tests.unit.test_model import NOW, a_lease, a_model, a_record, decide, fold, fold_lease, settle
+
+
+def explain(model: Model, task_id: str, *, now: int = NOW, executors: int = 1) -> Explanation:
+    entry = model.entries[task_id]
+    why = reason(model, entry, executors=executors, now=now, now_s=now / 1000)
+    before = sum(ahead(model, entry)) if why.is_in_line else None
+    return explanation(model, entry, why, before, now=now, now_s=now / 1000)
+
+
+def a_yard(count: int = 1, *, limit: int = 2, **spec: Any) -> Model:
+    model = a_model(("a",), limit=limit)
+    for n in range(count):
+        fold(model, a_record(f"t{n}", **spec), n + 1)
+    return model
+
+
+def test_a_running_task_waits_at_no_gate() -> None:
+    model = a_yard()
+    fold_lease(model, a_lease(a_record("t0")), 1, task_id="t0")
+    said = explain(model, "t0")
+    assert (said.gate, said.status, said.position) == (None, "PROCESSING", None)
+    assert "runs on a, attempt 1" in said.detail
+
+
+def test_a_scheduled_task_waits_for_its_time() -> None:
+    said = explain(a_yard(run_at=NOW + 9_000), "t0")
+    assert (said.gate, said.eta, said.run_at) == (Gate.RUN_AT, NOW + 9_000, NOW + 9_000)
+
+
+def test_a_failed_attempt_is_told_with_its_error_and_the_time_of_the_next() -> None:
+    model, record = a_yard(), a_record("t0")
+    fold_lease(model, settle(record, a_lease(record), Failed(error="boom", retry_after_ms=4_000)), 1, task_id="t0")
+    said = explain(model, "t0")
+    assert (said.gate, said.eta) == (Gate.BACKOFF, NOW + 4_000)
+    assert "after 1 attempt: boom" in said.detail
+
+
+def test_a_task_nobody_could_ever_run_says_what_is_missing() -> None:
+    model = a_model(("a",))
+    fold(model, a_record("t0", capabilities=("tpu",)), 1)
+    said = explain(model, "t0")
+    assert (said.gate, said.eta) == (Gate.NO_SERVER, None)
+    assert "no server with tpu is registered in pool default" in said.detail
+    assert [one.server_id for one in said.servers] == ["a"]
+    assert said.servers[0].reasons
+
+
+def test_full_servers_are_the_gate_and_the_place_in_line_is_exact() -> None:
+    model = a_yard(6)
+    for _ in range(2):
+        assert decide(model) is not None
+    said = [explain(model, f"t{n}") for n in range(2, 6)]
+    assert {one.gate for one in said} == {Gate.SERVER}
+    assert [one.position for one in said] == [1, 2, 3, 4]
+
+
+def test_no_executor_is_said_before_anything_about_servers() -> None:
+    assert explain(a_yard(), "t0", executors=0).gate == Gate.EXECUTOR
+
+
+def test_an_unhealthy_server_says_so() -> None:
+    model = a_yard()
+    model.fleet.set_health("a", ServerHealth(state=HealthState.UNHEALTHY, registered_at=1))
+    said = explain(model, "t0")
+    assert said.gate == Gate.SERVER
+    assert said.servers[0].reasons
+
+
+@pytest.mark.parametrize("scope", [Gate.TYPE_LIMIT, Gate.POOL_LIMIT])
+def test_a_reached_limit_is_named_with_its_figures(scope: Gate) -> None:
+    model, limit = a_yard(3, limit=9), Limit(max_concurrent=1)
+    if scope is Gate.TYPE_LIMIT:
+        model.pools.set_type("resize", TypeSettings(type="resize", limit=limit), 0.0)
+    else:
+        model.pools.set_pool("default", PoolSettings(limit=limit), 0.0)
+    assert decide(model) is not None
+    assert decide(model) is None
+    waiting = [entry.id for entry in model.entries.values() if entry.state.name == "PENDING"]
+    said = explain(model, waiting[0])
+    assert said.gate == scope
+    assert "1 of at most 1 run" in said.detail
+
+
+def test_a_spent_rate_says_when_it_opens() -> None:
+    model = a_yard(3, limit=9)
+    settings = TypeSettings(type="resize", limit=Limit(rate=Rate(per_second=0.5, burst=1)))
+    model.pools.set_type("resize", settings, NOW / 1000)
+    assert decide(model) is not None
+    assert decide(model) is None
+    said = explain(model, "t1")
+    assert (said.gate, said.eta) == (Gate.TYPE_LIMIT, NOW + 2_000)
+
+
+def test_a_blocked_key_says_until_when() -> None:
+    model = a_yard(concurrency_key="acme")
+    model.pending.gates.block("acme", NOW + 7_000, NOW)
+    assert decide(model) is None
+    said = explain(model, "t0")
+    assert (said.gate, said.eta) == (Gate.BLOCKED, NOW + 7_000)
+    assert "acme" in said.detail
+
+
+def test_a_task_that_could_run_at_once_waits_for_its_turn_only() -> None:
+    assert explain(a_yard(), "t0").gate == Gate.TURN
+
+
+def test_the_eta_follows_the_pace_of_the_pool() -> None:
+    model = a_yard(50, limit=5)
+    model.pools.seen("default", 0.0)
+    for second in range(60):
+        for _ in range(10):
+            model.pools.began("default", is_retry=False)
+        model.tick(NOW, second)
+    for _ in range(5):
+        assert decide(model) is not None
+    said = explain(model, "t9")
+    assert said.position == 45
+    assert said.eta is not None
+    assert 4_000 <= said.eta - NOW <= 5_000
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_place_in_line_is_the_one_in_which_it_begins(seed: int) -> None:
+    """Priorities, weights and fairness keys at random: dispatch one by one and compare."""
+    rng = Random(seed)
+    model = a_model(("a",), limit=1_000)
+    model.pools.set_pool("default", PoolSettings(shares={"x": 3, "y": 2}), 0.0)
+    for n in range(60):
+        spec = {"priority": rng.randrange(3), "fairness_key": rng.choice([None, "x", "y", "z"])}
+        record = replace(a_record(f"t{n:02}", **spec), created_at=NOW - 1_000 + rng.randrange(500))
+        fold(model, record, n + 1)
+    said = {task_id: explain(model, task_id).position for task_id in model.entries}
+    began = []
+    while (decision := decide(model)) is not None:
+        began.append(decision.entry.id)
+    assert len(began) == 60
+    for place, task_id in enumerate(began, 1):
+        position = said[task_id]
+        assert position is not None
+        assert abs(position - place) <= 3, (task_id, position, place)
