@@ -49,7 +49,7 @@ class Yard:
         for _ in range(100):
             lines = list(self.index.lines(self.now, self.now_s))
             found = [(head, line) for line in lines if (head := self.index.head(line, self.now, self.now_s))]
-            if self.index.next_due() != 0:
+            if not self.index.is_unsettled:
                 break
         return {line.requirement: head[1] for head, line in sorted(found, key=lambda one: one[0][0])}
 
@@ -140,7 +140,7 @@ def test_a_rate_lets_a_burst_pass_and_then_its_pace() -> None:
     yard.index.gates.set_type("a", TypeSettings(type="a", limit=Limit(rate=Rate(per_second=2, burst=3))), yard.now_s)
     yard.add(*(an_entry(f"t{n}", due=NOW + n - 99) for n in range(20)))
     assert yard.begin_all() == ["t0", "t1", "t2"]
-    assert yard.index.next_due() == NOW + 500
+    assert yard.index.gates.next_opening() == NOW + 500
     yard.now += 499
     assert yard.begin_all() == []
     yard.now += 1
@@ -178,7 +178,7 @@ def test_a_key_that_a_server_sent_away_waits_as_a_whole_until_then() -> None:
     yard.index.gates.block("k", NOW + 5_000, NOW)
     yard.add(*(an_entry(f"t{n}", concurrency_key="k") for n in range(3)), an_entry("other", concurrency_key="x"))
     assert yard.begin_all() == ["other"]
-    assert yard.index.next_due() == NOW + 5_000
+    assert yard.index.gates.next_opening() == NOW + 5_000
     yard.now += 5_000
     assert yard.begin_all() == ["t0", "t1", "t2"]
     assert list(yard.index.gates) == []

@@ -283,6 +283,16 @@ def test_a_deadline_that_nobody_has_dealt_with_asks_for_no_hurry() -> None:
     assert model.next_due() is None
 
 
+def test_a_standby_takes_note_of_gates_that_time_has_opened() -> None:
+    """It decides nothing, and would go round and round."""
+    model = a_model()
+    model.pending.gates.block("k", NOW + 1_000, NOW)
+    fold(model, a_record(concurrency_key="k"), 1)
+    assert model.next_due() == NOW + 1_000
+    model.tick(NOW + 1_000, 1)
+    assert model.next_due() is None
+
+
 def test_overdue_attempts_and_tasks_are_named_until_dealt_with() -> None:
     model, record = a_model(), a_record(deadline=NOW + 90_000)
     fold(model, record, 1)

@@ -113,6 +113,8 @@ class Dispatcher:
                 return
             decision = self._model.next_decision(now, now_s, self._rng)
             if decision is None:
+                if self._model.pending.is_unsettled:
+                    self.schedule()
                 return
             self._background.run(self._commit(decision, executor, now), "commit")
 

@@ -142,12 +142,16 @@ class Gates:
             if gate.left(entry):
                 self._touch(gate)
 
-    def unparked(self, now: int, now_s: float) -> Iterator[Entry]:
-        """Entries that may go back to their lines, a bounded number per call; the caller puts each there at once."""
+    def tick(self, now: int) -> None:
+        """Time may have opened gates; standbys, too, take note of it."""
         while self._openings and self._openings[0][0] <= now:
             gate = self._gates.get(heapq.heappop(self._openings)[1])
             if gate is not None:
                 self._touch(gate)
+
+    def unparked(self, now: int, now_s: float) -> Iterator[Entry]:
+        """Entries that may go back to their lines, a bounded number per call; the caller puts each there at once."""
+        self.tick(now)
         for _ in range(STEPS_MAX):
             if not self._dirty:
                 return

@@ -223,6 +223,7 @@ class Model:
     def tick(self, now: int, now_s: float) -> None:
         """Let what has become due wait for a slot; forget what is over."""
         self._now_s = now_s
+        self.pending.gates.tick(now)
         for task_id in self._delayed.due(now):
             entry = self.entries.get(task_id)
             if entry is not None and entry.state is State.DELAYED:
@@ -267,7 +268,7 @@ class Model:
 
     def next_due(self) -> int | None:
         """When a delayed task falls due or a gate opens, in ms since the epoch; deadlines are looked at once a second."""
-        times = (self._delayed.next(), self.pending.next_due())
+        times = (self._delayed.next(), self.pending.gates.next_opening())
         return min((at for at in times if at is not None), default=None)
 
     def released(self, task_id: str, generation: int, number: int) -> bool:

@@ -71,9 +71,10 @@ class PendingIndex:
         self._is_unsettled = True
         return None
 
-    def next_due(self) -> int | None:
-        """When to look again without another event, in ms since the epoch; 0 for at once."""
-        return 0 if self._is_unsettled else self.gates.next_opening()
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the last look at the lines stopped before its end, so that another is due at once."""
+        return self._is_unsettled
 
     def gate_of(self, entry: Entry, now: int, now_s: float) -> Gate | None:
         """The closed gate that a pending entry waits at, if it does."""
