@@ -1,5 +1,7 @@
 """Limits, rates and blocked keys: nobody passes a closed gate, nobody who may pass is left behind."""
 
+from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
 from pointsman.contracts.record import Lease, TaskHead, TaskNeeds
 from pointsman.services.balancer.entry import Entry, Requirement, Shapes, State
-from pointsman.services.balancer.gate import Gate
+from pointsman.services.balancer.gate import Gate, Wait
 from pointsman.services.balancer.gates import EVERY_KEY
 from pointsman.services.balancer.pending import PendingIndex
 
@@ -30,8 +32,8 @@ def an_entry(name: str, *, spent: int = 0, due: int = NOW, **spec: Any) -> Entry
 class Yard:
     """A pending index with a clock, a list of what runs, and servers that take whatever comes."""
 
-    def __init__(self) -> None:
-        self.index = PendingIndex()
+    def __init__(self, free_slots: Callable[[str], float] = lambda _: inf) -> None:
+        self.index = PendingIndex(free_slots)
         self.now = NOW
         self.running: list[Entry] = []
 
@@ -63,6 +65,11 @@ class Yard:
         self.running.remove(entry)
         entry.state = State.DELAYED
         self.index.gates.ended(entry)
+
+    def begin_one(self) -> str:
+        entry = next(iter(self.heads().values()))
+        self.begin(entry)
+        return entry.id
 
     def begin_all(self) -> list[str]:
         """Whoever may, in order."""
@@ -232,6 +239,38 @@ def test_a_higher_priority_passes_a_gate_before_all_who_were_there_first() -> No
     assert [entry.id for entry in yard.heads().values()] == ["t1"]
     yard.add(an_entry("late", priority=9))
     assert yard.begin_all() == ["late"]
+
+
+def test_who_waits_for_its_own_server_holds_up_nobody_and_goes_when_that_has_room() -> None:
+    free = {"a": 0.0}
+    yard = Yard(free_slots=lambda server: free[server])
+    yard.add(*(an_entry(f"t{n}", affinity_key="k", priority=9) for n in range(3)), an_entry("other"))
+    for _ in range(3):
+        yard.index.set_aside(next(iter(yard.heads().values())), Wait(server_id="a"), yard.now, yard.now_s)
+    assert yard.begin_all() == ["other"]
+    free["a"] = 1.0
+    assert [entry.id for entry in yard.heads().values()] == ["t0"]
+    assert yard.begin_one() == "t0"
+    free["a"] = 0.0
+    assert yard.heads() == {}
+    free["a"] = inf
+    assert yard.begin_all() == ["t1", "t2"]
+    assert (list(yard.index.gates), yard.index.gates._released) == ([], {})
+
+
+def test_what_no_free_server_takes_is_tried_again_one_by_one() -> None:
+    yard = Yard()
+    yard.add(*(an_entry(f"t{n}") for n in range(3)), an_entry("u", type="b"))
+    for _ in range(3):
+        head = next(entry for entry in yard.heads().values())
+        yard.index.set_aside(head, Wait(until=NOW + 500), yard.now, yard.now_s)
+    assert yard.begin_all() == ["u"]
+    yard.now += 500
+    assert [entry.id for entry in yard.heads().values()] == ["t0"]
+    yard.index.set_aside(next(iter(yard.heads().values())), Wait(until=NOW + 9_000), yard.now, yard.now_s)
+    assert yard.heads() == {}
+    yard.index.gates.try_again("a")
+    assert yard.begin_all() == ["t0", "t1", "t2"]
 
 
 class GateMachine(RuleBasedStateMachine):

@@ -19,6 +19,8 @@ class Gate(StrEnum):
     BLOCKED = "blocked-until"
     RETRY_BUDGET = "retry-budget"
     NO_SERVER = "no-server"
+    AFFINITY = "affinity"
+    PROBATION = "probation"
     SERVER = "server"
     TURN = "turn"
 

@@ -55,7 +55,12 @@ def _delayed(entry: Entry) -> Reason:
 
 def _limited(model: Model, gate: gates.Gate, now: int, now_s: float) -> Reason:
     opens_at = gate.opens_at(now, now_s)
-    what = f"{_SCOPES[gate.id.scope]} {gate.id.name}"
+    what = f"{_SCOPES.get(gate.id.scope, gate.id.scope)} {gate.id.name}"
+    if gate.id.scope is Gate.AFFINITY:
+        return Reason(Gate.AFFINITY, f"its affinity key belongs to {gate.id.name}, which is full", is_in_line=True)
+    if gate.id.scope is Gate.PROBATION:
+        detail = f"the free servers fail type {gate.id.name} and are tried again one by one"
+        return Reason(Gate.PROBATION, detail, opens_at, is_in_line=True)
     if gate.blocked_until > now:
         return Reason(Gate.BLOCKED, f"{what}: a server asked to wait (Retry-After)", opens_at, is_in_line=True)
     running = model.pending.gates.running(gate)

@@ -1,5 +1,6 @@
 """The servers as the balancer sees them: what is wanted, what is seen, how many slots are free."""
 
+import math
 from collections.abc import Iterator
 from random import Random
 
@@ -8,6 +9,7 @@ from pointsman.contracts.record import Attempt
 from pointsman.contracts.server import HealthState, ServerAdmin, ServerConfig, ServerHealth, Wanted
 from pointsman.services.balancer.entry import Requirement
 from pointsman.services.balancer.estimator import Estimator
+from pointsman.services.balancer.gate import Wait
 from pointsman.services.balancer.limits import EffectiveLimit
 from pointsman.services.balancer.policies import Policy, Wish, make
 from pointsman.services.balancer.slots import Slots
@@ -150,6 +152,15 @@ class Fleet:
         if avoid is not None and len(eligible) > 1:
             eligible = [server for server in eligible if server.id != avoid] or eligible
         return self.policy(requirement[0]).pick(eligible, wish, now_s, rng)
+
+    def wait(self, requirement: Requirement, wish: Wish, now: int) -> Wait:
+        return Wait(until=now + 1_000)
+
+    def free_slots(self, server_id: str) -> float:
+        server = self._servers.get(server_id)
+        if server is None or not server.serves:
+            return math.inf
+        return max(0, server.limit - server.active)
 
     def refusals(self, server: ServerState, requirement: Requirement, now: int) -> tuple[str, ...]:
         missing = tuple(f"lacks {name}" for name in sorted(requirement[1] - server.capabilities))

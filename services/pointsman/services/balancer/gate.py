@@ -21,10 +21,18 @@ class GateId(NamedTuple):
     name: str
 
 
+class Wait(NamedTuple):
+    """For what a task waits that no free server takes: a certain server, or the time when one may be tried."""
+
+    server_id: str | None = None
+    until: int = 0
+
+
 class LaneId(NamedTuple):
-    """What tasks share that wait in one lane."""
+    """What tasks share that wait in one lane; `aside` when the fleet, not a limit, made them wait."""
 
     gates: tuple[GateId, ...]
+    aside: GateId | None
     requirement: Requirement
     priority: int
     fairness_key: str

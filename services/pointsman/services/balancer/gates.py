@@ -6,7 +6,7 @@ closed gate as a whole. So what is parked costs nothing per decision, whether te
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pointsman.contracts.explain import Gate as Scope
 from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
@@ -20,12 +20,16 @@ BLOCK_MS_MAX = 300_000
 RETRY_WINDOW_S = 10.0
 RETRIES_PER_S_MIN = 0.01
 STEPS_MAX = 500
+ASIDE = frozenset({Scope.AFFINITY, Scope.PROBATION})
 UNBOUNDED = Limit()
 
 
 class Gates:
-    def __init__(self, fairness: Fairness) -> None:
+    """`free_slots` tells of a server how many tasks it could take now, infinity when it does not serve."""
+
+    def __init__(self, fairness: Fairness, free_slots: Callable[[str], float]) -> None:
         self._fairness = fairness
+        self._free_slots = free_slots
         self._gates: dict[GateId, Gate] = {}
         self._lanes: dict[LaneId, Lane] = {}
         self._running: dict[GateId, int] = {}
@@ -33,6 +37,8 @@ class Gates:
         self._own_keys: set[str] = set()
         self._dirty: dict[GateId, None] = {}
         self._openings: list[tuple[int, GateId]] = []
+        self._asides: set[GateId] = set()
+        self._released: dict[str, GateId] = {}
 
     def set_pool(self, pool: str, settings: PoolSettings | None, now_s: float) -> None:
         self._bound(pool_gate(pool), settings.limit if settings else UNBOUNDED, now_s)
@@ -103,6 +109,13 @@ class Gates:
         return False
 
     def room(self, gate: Gate, now: int, now_s: float) -> float:
+        match gate.id.scope:
+            case Scope.AFFINITY:
+                return self._free_slots(gate.id.name)
+            case Scope.PROBATION:
+                return 0 if gate.blocked_until > now else 1
+            case _:
+                pass
         return gate.room(self._running.get(gate.id, 0), now, now_s)
 
     def running(self, gate: Gate) -> int:
@@ -120,7 +133,8 @@ class Gates:
     def park(self, entry: Entry, gate: Gate, now: int, now_s: float) -> None:
         """The entry waits in its lane; a new lane sleeps at the closed gate."""
         shape = entry.shape
-        lane_id = LaneId(passes(entry), shape.requirement, shape.priority, entry.fairness_key)
+        aside = gate.id if gate.id.scope in ASIDE else None
+        lane_id = LaneId(passes(entry), aside, shape.requirement, shape.priority, entry.fairness_key)
         lane = self._lanes.get(lane_id)
         if lane is None:
             lane = self._lanes[lane_id] = Lane(lane_id, self._fairness.of(shape.pool, shape.priority))
@@ -130,6 +144,25 @@ class Gates:
         elif lane.add(entry) and lane.gate is not None:
             lane.gate.keep(lane)
 
+    def await_server(self, entry: Entry, server_id: str, now: int, now_s: float) -> None:
+        """The entry may run on this server alone, which is full: others need not wait behind it."""
+        gate_id = GateId(Scope.AFFINITY, server_id)
+        self._asides.add(gate_id)
+        self.park(entry, self._gate(gate_id), now, now_s)
+
+    def await_release(self, entry: Entry, until: int, now: int, now_s: float) -> None:
+        """No free server takes the entry's type before `until`, when one may be tried again."""
+        gate = self._gate(GateId(Scope.PROBATION, entry.shape.type))
+        gate.blocked_until = until
+        self.park(entry, gate, now, now_s)
+
+    def try_again(self, task_type: str) -> None:
+        """An attempt of this type has ended: what no free server took may find one now."""
+        gate = self._gates.get(GateId(Scope.PROBATION, task_type))
+        if gate is not None:
+            gate.blocked_until = 0
+            self._touch(gate)
+
     def unpark(self, entry: Entry, lane: Lane) -> None:
         """The entry waits no longer."""
         lane.forget(entry)
@@ -138,12 +171,16 @@ class Gates:
 
     def left(self, entry: Entry) -> None:
         """The entry waits in its line no longer: somebody parked may take its place."""
-        for gate in self._of(passes(entry)):
+        ids, aside = passes(entry), self._released.pop(entry.id, None)
+        for gate in self._of(ids if aside is None else (*ids, aside)):
             if gate.left(entry):
                 self._touch(gate)
 
     def tick(self, now: int) -> None:
-        """Time may have opened gates; standbys, too, take note of it."""
+        """Time or the fleet may have opened gates; standbys, too, take note of it."""
+        for gate_id in self._asides:
+            if self._free_slots(gate_id.name):
+                self._dirty[gate_id] = None
         while self._openings and self._openings[0][0] <= now:
             gate = self._gates.get(heapq.heappop(self._openings)[1])
             if gate is not None:
@@ -187,8 +224,12 @@ class Gates:
 
     def _release(self, lane: Lane, gate: Gate) -> Entry:
         entry = lane.take()
-        for passed in self._of(lane.id.gates):
-            passed.queue(lane.id.requirement).loose[entry.id] = lane.id.priority
+        passed = list(self._of(lane.id.gates))
+        if gate.id.scope in ASIDE:
+            self._released[entry.id] = gate.id
+            passed.append(gate)
+        for one in passed:
+            one.queue(lane.id.requirement).loose[entry.id] = lane.id.priority
         if lane.urgency() is None:
             self._drop(lane)
         else:
@@ -237,6 +278,7 @@ class Gates:
             self._remember_opening(gate, now, now_s)
         elif gate.bounds_like(self._default(gate.id), now, now_s):
             del self._gates[gate.id]
+            self._asides.discard(gate.id)
 
     def _default(self, gate_id: GateId) -> Limit:
         """What a gate made anew would bound."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from random import Random
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
 from pointsman.services.balancer.fleet import Fleet
-from pointsman.services.balancer.lines import Order
+from pointsman.services.balancer.lines import Line, Order
 from pointsman.services.balancer.pending import PendingIndex
 from pointsman.services.balancer.pools import Pools
 from pointsman.services.balancer.slots import Slots
@@ -21,6 +22,7 @@ ENDED_KEPT_MS = 60_000
 RAW_BYTES_MAX = 8 * 1024
 RAW_TOTAL_BYTES_MAX = 16 << 20
 LEARN_WITHIN_MS = 60_000
+ASIDE_AT_ONCE_MAX = 100
 TICK_S = 1.0
 BUSY = frozenset({State.RESERVED, State.RUNNING})
 
@@ -53,9 +55,9 @@ class Wish:
 class Model:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self.pending = PendingIndex()
         self.slots = Slots()
         self.fleet = Fleet(self.slots)
+        self.pending = PendingIndex(self.fleet.free_slots)
         self.pools = Pools(self.fleet, self.pending)
         self.running: dict[str, Entry] = {}
         self.aborts: list[tuple[str, Abort]] = []
@@ -171,18 +173,28 @@ class Model:
     def next_decision(self, now: int, now_s: float, rng: Random) -> Decision | None:
         """The most urgent task that some server can take now; its slot is held when this returns."""
         self._now_s = now_s
-        heads = []
+        heads: list[tuple[Order, Entry]] = []
         for line in self.pending.lines(now, now_s):
-            if self.fleet.has_free(line.requirement, now):
-                head = self.pending.head(line, now, now_s)
-                if head is not None:
-                    heads.append(head)
-        for _, entry in sorted(heads, key=_order):
-            wish = Wish(entry.shape.type, entry.affinity_key)
-            server = self.fleet.pick(entry.shape.requirement, wish, now, now_s, rng, avoid=entry.avoids)
+            self._look(line, heads, now, now_s)
+        for _ in range(ASIDE_AT_ONCE_MAX):
+            if not heads:
+                return None
+            _, entry = heappop(heads)
+            requirement, wish = entry.shape.requirement, Wish(entry.shape.type, entry.affinity_key)
+            server = self.fleet.pick(requirement, wish, now, now_s, rng, avoid=entry.avoids)
             if server is not None:
                 return self._reserve(entry, server.id, now_s)
+            line = self.pending.set_aside(entry, self.fleet.wait(requirement, wish, now), now, now_s)
+            self._look(line, heads, now, now_s)
+        self.pending.stop_short()
         return None
+
+    def _look(self, line: Line, heads: list[tuple[Order, Entry]], now: int, now_s: float) -> None:
+        """Add the first of the line who may pass, if any server may take it."""
+        if self.fleet.has_free(line.requirement, now):
+            head = self.pending.head(line, now, now_s)
+            if head is not None:
+                heappush(heads, head)
 
     def _reserve(self, entry: Entry, server_id: str, now_s: float) -> Decision:
         number = (entry.lease.attempt if entry.lease else 0) + 1
@@ -380,15 +392,12 @@ class Model:
     def _learn(self, shape: Shape, attempt: Attempt, now: int, now_s: float) -> None:
         if now - attempt.finished_at < LEARN_WITHIN_MS:
             self.fleet.observe(shape.type, attempt, now_s)
+            self.pending.gates.try_again(shape.type)
 
     def _forget_raw(self, entry: Entry) -> None:
         if entry.raw is not None:
             self._raw_bytes -= len(entry.raw)
             entry.raw = None
-
-
-def _order(head: tuple[Order, Entry]) -> Order:
-    return head[0]
 
 
 def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> bool:

@@ -1,10 +1,11 @@
 """Tasks that are due: in the line of their requirement when they may pass every gate, parked when not."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 from pointsman.services.balancer.entry import Entry, Requirement, State
 from pointsman.services.balancer.fairness import Fairness
-from pointsman.services.balancer.gate import Gate, Lane
+from pointsman.services.balancer.gate import Gate, Lane, Wait
 from pointsman.services.balancer.gates import Gates
 from pointsman.services.balancer.lines import Line, Order
 
@@ -14,9 +15,9 @@ PARKED_AT_ONCE_MAX = 500
 class PendingIndex:
     """`now` in ms since the epoch, `now_s` monotonic."""
 
-    def __init__(self) -> None:
+    def __init__(self, free_slots: Callable[[str], float] = lambda _: math.inf) -> None:
         self.fairness = Fairness()
-        self.gates = Gates(self.fairness)
+        self.gates = Gates(self.fairness, free_slots)
         self.count = 0
         self._lines: dict[Requirement, Line] = {}
         self._counts: dict[Requirement, int] = {}
@@ -70,6 +71,21 @@ class PendingIndex:
             self.gates.park(found[1], gate, now, now_s)
         self._is_unsettled = True
         return None
+
+    def set_aside(self, entry: Entry, wait: Wait, now: int, now_s: float) -> Line:
+        """The head of a line cannot be placed for a reason of its own; the line it stood in."""
+        line = self._lines[entry.shape.requirement]
+        line.take(entry)
+        self.gates.left(entry)
+        if wait.server_id is not None:
+            self.gates.await_server(entry, wait.server_id, now, now_s)
+        else:
+            self.gates.await_release(entry, wait.until, now, now_s)
+        return line
+
+    def stop_short(self) -> None:
+        """Not everybody was looked at: another look is due at once."""
+        self._is_unsettled = True
 
     @property
     def is_unsettled(self) -> bool:
