@@ -23,6 +23,9 @@ EXPECTED = """
 POST /api/task                            admin operator user
 POST /api/tasks/batch                     admin operator user
 GET /api/task/{id}                        admin operator user viewer
+GET /api/task/{id}/explain                admin operator user viewer
+GET /api/task/{id}/events                 admin operator user viewer
+GET /api/events                           admin operator viewer
 PUT /api/task/{id}                        admin operator service user
 POST /api/task/{id}/retry                 admin operator user
 POST /api/task/{id}/cancel                admin operator user

@@ -72,6 +72,11 @@ def view_task(task_id: str) -> str:
     return f"{PREFIX}.view.task.{task_id}"
 
 
+def view_lease(task_id: str) -> str:
+    """Republish of the `leases` bucket: a hint, refetch on a gap."""
+    return f"{PREFIX}.view.lease.{task_id}"
+
+
 def execute(executor: str) -> str:
     """Where the leader hands attempts to one executor."""
     return f"{PREFIX}.executor.{executor}.execute"

@@ -55,6 +55,18 @@ COMPLETED_TASK = PENDING_TASK | {
         }
     ],
 }
+TASK_EVENT = {
+    "event": "assigned",
+    "taskId": TASK_ID,
+    "status": "PROCESSING",
+    "at": CREATED_MS + 5,
+    "generation": 1,
+    "attempt": 1,
+    "serverId": "gpu-1",
+    "type": "transcribe",
+    "pool": "default",
+    "owner": "alice",
+}
 EXPLANATION = {
     "id": TASK_ID,
     "status": "PENDING",

@@ -36,6 +36,10 @@ REQUEST_HEADERS: dict[str, tuple[dict[str, object], str]] = {
         "Same key and same body: one task. Kept for 24 hours.",
     ),
     "Prefer": ({"type": "string", "examples": ["wait=10"]}, "`wait=n`: answer when the task has ended, n <= 30 s."),
+    "Last-Event-ID": (
+        {"type": "string"},
+        "The id of the last event that the client has seen: what it missed comes first.",
+    ),
     "If-None-Match": ({"type": "string"}, "The ETag that the client has."),
     "If-Match": ({"type": "string"}, "The ETag that the client has seen; needed to replace a configuration."),
 }
@@ -118,7 +122,7 @@ def _contents(answer: Answer | None, status: int) -> dict[str, object]:
         return {"application/problem+json": _content(Problem, _problem_example(status))}
     if answer.body is None:
         return {}
-    kind = "application/problem+json" if issubclass(answer.body, Problem) else "application/json"
+    kind = "application/problem+json" if issubclass(answer.body, Problem) else answer.media_type
     return {kind: _content(answer.body, answer.example)}
 
 

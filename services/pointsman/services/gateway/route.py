@@ -9,6 +9,7 @@ import msgspec
 
 from pointsman.client.bus import Bus, Message
 from pointsman.contracts.actor import Actor, Role
+from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.runtime.clock import Clock
 
@@ -48,11 +49,12 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What actions reach: the services over the bus, the end of a task, the time."""
+    """What actions reach: the services over the bus, the end of a task, all that happens, the time."""
 
     bus: Bus
     clock: Clock
     until_terminal: Until
+    hub: Hub
 
 
 Act = Callable[[Ports, Incoming], Awaitable[Reply]]
@@ -66,6 +68,7 @@ class Answer:
     body: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
     example: object = None
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

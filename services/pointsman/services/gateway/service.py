@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from pointsman.client.wait import until_terminal
 from pointsman.services.gateway.app import Edge, build_app
+from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.observe import Observer
 from pointsman.services.gateway.readiness import Readiness
 from pointsman.services.gateway.route import Ports
@@ -34,11 +35,11 @@ def build(context: Context) -> RunningService:
     return Gateway(context)
 
 
-def build_asgi(context: Context) -> ASGIApp:
+def build_asgi(context: Context, hub: Hub) -> ASGIApp:
     """The application without a server."""
     observer = Observer()
     routes = all_routes(Readiness(context.bus, context.clock), observer)
-    ports = Ports(context.bus, context.clock, until_terminal)
+    ports = Ports(context.bus, context.clock, until_terminal, hub)
     return build_app(routes, Edge(ports, TokenVerifier(context.settings, context.clock), observer))
 
 
@@ -46,7 +47,8 @@ class Gateway:
     def __init__(self, context: Context) -> None:
         self._host = context.settings.host
         self._port = context.settings.port
-        self._app = build_asgi(context)
+        self._hub = Hub(context.bus)
+        self._app = build_asgi(context, self._hub)
         self._background = Background()
         self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -66,6 +68,7 @@ class Gateway:
     async def stop(self) -> None:
         """Granian closes the port and idle connections, and lets running requests finish."""
         self._stopping = True
+        self._hub.stop()
         if self._server is not None and self._serving is not None:
             self._server.stop()  # type: ignore[no-untyped-call]
             await asyncio.wait((self._serving,), timeout=DRAIN_S)

@@ -2,6 +2,7 @@
 
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
+from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
     HeartbeatAnswer,
@@ -36,8 +37,10 @@ from pointsman.contracts.task import (
     UpdateAnswer,
 )
 from pointsman.services.gateway import examples, reports, servers, tasks
+from pointsman.services.gateway.all_events import EventQuery, all_events
 from pointsman.services.gateway.asking import ask, ask_within, body, identified, nothing, queried
 from pointsman.services.gateway.route import KIB, Answer, Id, Proof, Route
+from pointsman.services.gateway.task_events import task_events
 
 SUBMIT_BYTES_MAX = 320 * KIB
 BATCH_BYTES_MAX = 4096 * KIB
@@ -49,6 +52,13 @@ OPERATORS = ADMINS | {Role.OPERATOR}
 SUBMITTERS = OPERATORS | {Role.USER}
 FLEET_READERS = OPERATORS | {Role.VIEWER}
 READERS = FLEET_READERS | {Role.USER}
+
+_STREAM = Answer(
+    description="One event per change.",
+    body=TaskEvent,
+    media_type="text/event-stream",
+    example=examples.TASK_EVENT,
+)
 
 API: tuple[Route, ...] = (
     Route(
@@ -156,6 +166,45 @@ API: tuple[Route, ...] = (
         act=ask("task", "explain", identified),
         id=Id.TASK,
         answers={200: Answer(description="The explanation.", body=Explanation, example=examples.EXPLANATION)},
+    ),
+    Route(
+        method="GET",
+        path="/api/task/{id}/events",
+        name="followTask",
+        tag=TASKS,
+        summary="The life of the task as server-sent events: replayed, then live until it ends",
+        roles=READERS,
+        act=task_events,
+        id=Id.TASK,
+        headers=("Last-Event-ID",),
+        answers={
+            200: Answer(
+                description="One event per transition.",
+                body=TaskEvent,
+                media_type="text/event-stream",
+                example=examples.TASK_EVENT,
+            ),
+            204: Answer(description="The client has seen the end."),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/events",
+        name="followEverything",
+        tag=TASKS,
+        summary="Everything that happens to tasks as server-sent events, from a cursor or from now on",
+        roles=FLEET_READERS,
+        act=all_events,
+        query=EventQuery,
+        headers=("Last-Event-ID",),
+        answers={
+            200: Answer(
+                description="One event per change.",
+                body=TaskEvent,
+                media_type="text/event-stream",
+                example=examples.TASK_EVENT,
+            )
+        },
     ),
     Route(
         method="POST",

@@ -65,7 +65,7 @@ def history(replicas: int) -> Json:
 def streams(*, relaxed: bool, replicas: int) -> list[Json]:
     return [
         bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
-        bucket(BUCKET_LEASES, relaxed=True, replicas=replicas),
+        bucket(BUCKET_LEASES, relaxed=True, replicas=replicas, view="lease"),
         bucket(BUCKET_SERVERS, relaxed=False, replicas=replicas),
         bucket(BUCKET_SETTINGS, relaxed=False, replicas=replicas),
         bucket(BUCKET_LEADERS, relaxed=False, replicas=replicas),

@@ -31,7 +31,7 @@ class Followed:
 
 
 class Follower:
-    """Calls `on_entry` for each message in stream order.
+    """Calls `on_entry` for each message in stream order, of those `after` a sequence.
 
     `replay`: after a reconnect read the whole stream again, because a relaxed stream may have lost its tail and
     given the lost sequences to other messages. `on_replay` is called just before the first entry of a replay.
@@ -44,6 +44,7 @@ class Follower:
         on_entry: Callable[[Followed], None],
         *,
         filter_subject: str = "",
+        after: int = 0,
         replay: bool = False,
         on_replay: Callable[[], None] | None = None,
     ) -> None:
@@ -53,7 +54,7 @@ class Follower:
         self._filter = filter_subject
         self._replay = replay
         self._on_replay = on_replay
-        self._sequence = 0
+        self._sequence = after
         self._expected = 1
         self._generation = 0
         self._seen_s = 0.0

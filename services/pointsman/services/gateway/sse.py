@@ -1,0 +1,89 @@
+"""Server-sent events (WHATWG HTML, 9.2): a stream with comments against silence, ended when its reader is too slow."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from litestar.types import Receive, Scope, Send
+
+from pointsman.contracts.base import encode
+from pointsman.contracts.errors import PointsmanError, invalid
+from pointsman.contracts.events import TaskEvent
+from pointsman.services.gateway.reply import API_HEADERS, Reply
+
+HEARTBEAT_S = 15.0
+HEARTBEAT = b": beat\n\n"
+WRITE_S = 30.0
+EVENT_STREAM = b"text/event-stream"
+_CURSOR = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})*", re.ASCII)
+
+
+def framed(event_id: str, event: TaskEvent) -> bytes:
+    mark = b"id: %b\n" % event_id.encode() if event_id else b""
+    return mark + b"event: %b\ndata: %b\n\n" % (event.event.encode(), encode(event))
+
+
+def notice(name: str, reason: str) -> bytes:
+    """What the stream says of itself."""
+    return b'event: %b\ndata: {"reason":"%b"}\n\n' % (name.encode(), reason.encode())
+
+
+def last_event_id(headers: Mapping[bytes, bytes], parts: int) -> tuple[int, ...] | None:
+    """The numbers of `Last-Event-ID`; 400 when it is none of ours."""
+    given = headers.get(b"last-event-id", b"").decode("latin-1")
+    return cursor_of("Last-Event-ID", given, parts) if given else None
+
+
+def cursor_of(field: str, given: str, parts: int) -> tuple[int, ...]:
+    """Raises 400 that names the field."""
+    if not _CURSOR.fullmatch(given) or given.count("-") != parts - 1:
+        raise invalid(field, f"not an id of this stream: {parts} numbers joined by -")
+    return tuple(int(one) for one in given.split("-"))
+
+
+@dataclass(slots=True)
+class Stream(Reply):
+    """An answer that goes on; `frames` are written as they come and closed with the connection."""
+
+    frames: AsyncIterator[bytes] = field(default_factory=lambda: _none())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [*API_HEADERS, *self.headers, (b"x-request-id", self.request_id.encode("latin-1"))]
+        headers += [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        writing = asyncio.create_task(self._write(send, is_head=scope["method"] == "HEAD"))  # type: ignore[typeddict-item]
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (writing, gone):
+                task.cancel()
+            await asyncio.wait({writing, gone})
+        if (
+            not writing.cancelled()
+            and (error := writing.exception())
+            and not isinstance(error, (OSError, TimeoutError))
+        ):
+            raise error
+
+    async def _write(self, send: Send, *, is_head: bool) -> None:
+        if not is_head:
+            async for frame in self.frames:
+                async with asyncio.timeout(WRITE_S):
+                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _none() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+def too_many(limit: int) -> PointsmanError:
+    return PointsmanError(503, f"{limit} event streams are open already", slug="unavailable", retry_after_s=5)
