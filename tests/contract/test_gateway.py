@@ -19,7 +19,7 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, conflict, invalid, overloaded
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.subjects import HEADER_ERROR_CODE, verb
-from pointsman.services.gateway import examples, service
+from pointsman.services.gateway import examples, intake, service
 from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.route import Route
 from pointsman.services.gateway.table import API
@@ -368,6 +368,7 @@ async def test_a_bug_is_answered_without_its_details(client: httpx.AsyncClient, 
 
 
 TYPED = {"content-type": "application/json"}
+DEEP = b'{"status":"COMPLETED","result":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 BAD: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "no type": ("POST", "/api/task", {"content": b"{}"}, 415, "none was given"),
     "text": ("POST", "/api/task", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, "text/plain"),
@@ -379,6 +380,14 @@ BAD: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
         415,
         "",
     ),
+    "compressed": (
+        "POST",
+        "/api/task",
+        {"content": b"{}", "headers": TYPED | {"content-encoding": "gzip"}},
+        415,
+        "gzip",
+    ),
+    "nested": ("PUT", f"/api/task/{TASK_ID}", {"content": DEEP, "headers": TYPED}, 400, "nested"),
     "empty": ("POST", "/api/task", {"content": b"", "headers": TYPED}, 400, "body"),
     "not UTF-8": ("POST", "/api/task", {"content": b'{"type":"\xff"}', "headers": TYPED}, 400, "UTF-8"),
     "too large": ("POST", "/api/task", {"content": b" " * 327_681, "headers": TYPED}, 413, "327680"),
@@ -418,6 +427,25 @@ async def test_a_chunked_body_is_measured_too(client: httpx.AsyncClient) -> None
     assert problem_of(await client.post("/api/task", content=chunks(), headers=ADMIN | TYPED), 413)
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BODY_S", 0.05)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        yield b'{"type":'
+        await asyncio.Event().wait()
+
+    assert problem_of(await client.post("/api/task", content=dripping(), headers=ADMIN | TYPED), 408)
+
+
+async def test_preferences_may_come_in_several_lines(client: httpx.AsyncClient, bus: RecordingBus) -> None:
+    bus.answers[verb("task", "get")] = examples.COMPLETED_TASK
+    headers = [*(USER | TYPED).items(), ("prefer", "wait=5"), ("prefer", "handling=lenient")]
+    response = await client.post("/api/task", content=b"{}", headers=headers)
+    assert (response.status_code, response.headers["preference-applied"]) == (200, "wait=5")
+
+
 async def test_json_subtypes_and_charset_are_json(client: httpx.AsyncClient) -> None:
     for kind in ("application/json; charset=utf-8", "application/vnd.x+json", 'Application/JSON;charset="UTF-8"'):
         response = await client.post("/api/task", content=b"{}", headers=USER | {"content-type": kind})
@@ -428,6 +456,13 @@ async def test_another_method_is_told_the_allowed_ones(client: httpx.AsyncClient
     response = await client.patch(f"/api/task/{TASK_ID}", headers=USER)
     assert problem_of(response, 405)
     assert {"GET", "HEAD", "PUT", "DELETE"} <= set(response.headers["allow"].split(", "))
+
+
+async def test_options_names_every_method_of_the_path(client: httpx.AsyncClient) -> None:
+    response = await client.options(f"/api/task/{TASK_ID}")
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
+    assert (response.status_code, response.headers["x-content-type-options"]) == (204, "nosniff")
+    assert response.headers["x-request-id"]
 
 
 async def test_a_request_id_that_could_harm_is_replaced(client: httpx.AsyncClient) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from pointsman.client.bus import Bus, Message, NoResponders
 from pointsman.client.call import call
@@ -121,7 +123,9 @@ async def test_an_illegal_transition_is_409(bus: Bus) -> None:
 
 async def test_a_bug_is_500_without_details_and_the_service_goes_on(bus: Bus) -> None:
     await serve(bus, "svc", "1.0.0", [Verb("do", failing(KeyError("the secret"))), Verb("greet", greet)])
-    raw = await bus.request("pointsman.svc.do", b"{}", headers=NAMED | {HEADER_REQUEST_ID: "r"})
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        raw = await bus.request("pointsman.svc.do", b"{}", headers=NAMED | {HEADER_REQUEST_ID: "r"})
+    assert [(line["event"], line["request_id"]) for line in lines] == [("request failed", "r")]
     assert raw.headers[HEADER_ERROR_CODE] == "500"
     assert b"secret" not in raw.data
     assert "secret" not in str(dict(raw.headers))

@@ -77,7 +77,7 @@ def test_the_document_has_every_route_once_with_its_security_and_statuses() -> N
         assert operation["security"][0] == {"bearer": []}
         assert {"400", "401", "403", "405", "429", "500", "503"} <= set(operation["responses"])
         assert (route.id is None) or "404" in operation["responses"]
-        assert (route.request is None) or {"413", "415"} <= set(operation["responses"])
+        assert (route.request is None) or {"408", "413", "415"} <= set(operation["responses"])
         assert route.tag in {"Tasks", "Servers", "Statistics", "Load Balancer"}
 
 
@@ -97,6 +97,15 @@ def test_the_examples_are_what_the_structs_say() -> None:
             if struct is not None:
                 assert example is not None, route.name
                 msgspec.json.decode(msgspec.json.encode(example), type=struct)
+
+
+def test_the_document_says_what_may_be_null_and_what_a_result_may_be() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("payload", "metadata"):
+        assert {"type": "null"} in schemas["Task"]["properties"][name]["anyOf"]
+    assert schemas["TaskRequest"]["properties"]["payload"]["type"] == "object"
+    for struct in ("Task", "TaskUpdate"):
+        assert "type" not in schemas[struct]["properties"]["result"]
 
 
 def test_every_header_of_an_answer_is_documented() -> None:

@@ -36,6 +36,7 @@ def test_size_is_413_and_counts_bytes() -> None:
 def test_depth() -> None:
     check_object(nested(DEPTH_MAX), "payload", 4096)
     assert refusal(nested(DEPTH_MAX + 1)).status == 400
+    assert refusal(b'{"a":' + b"[" * DEPTH_MAX + b"]" * DEPTH_MAX + b"}").status == 400
     assert refusal(nested(100_000)).status == 400
     assert refusal(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}").status == 400
 

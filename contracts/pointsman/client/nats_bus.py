@@ -75,6 +75,7 @@ class NatsBus:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._callbacks: list[Callable[[], None]] = []
+        self._closing = False
         self.closed = asyncio.Event()
 
     @property
@@ -146,7 +147,8 @@ class NatsBus:
 
     async def disconnected(self) -> None:
         """Whoever waits for an answer waits in vain: tell now instead of at the timeout."""
-        log.warning("bus disconnected")
+        if not self._closing:
+            log.warning("bus disconnected")
         for future in list(self._client._resp_map.values()):
             if not future.done():
                 future.set_exception(nats.errors.ConnectionClosedError())
@@ -165,6 +167,7 @@ class NatsBus:
         return NatsService(service)
 
     async def close(self) -> None:
+        self._closing = True
         self._callbacks.clear()
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             await self._client.drain()

@@ -38,7 +38,7 @@ def check_value(value: Json, field: str) -> None:
     nodes, level, depth = 1, [value], 0
     while level:
         depth += 1
-        if depth > DEPTH_MAX + 1:
+        if depth > DEPTH_MAX and any(isinstance(node, dict | list) for node in level):
             raise _too_deep(field)
         level = [child for node in level for child in _children(node, field)]
         nodes += len(level)

@@ -34,7 +34,7 @@ class Edge:
         clock, observer = self._ports.clock, self._observer
         began_s = clock.monotonic_s()
         scope = request.scope
-        headers = dict(scope["headers"])
+        headers = intake.headers_of(scope["headers"])
         request_id = intake.request_id(headers)
         waited = False
         observer.in_flight += 1
@@ -51,8 +51,13 @@ class Edge:
         finally:
             observer.in_flight -= 1
         took_s = clock.monotonic_s() - began_s
-        observer.answered(scope["method"], route.path, scope["path"], reply.status, took_s, waited=waited)
+        observer.answered(scope["method"], route.path, scope["path"], reply.status, took_s, request_id, waited=waited)
         return reply
+
+    def options(self, path: str, request: Request[Any, Any, Any], allow: bytes) -> Reply:
+        request_id = intake.request_id(dict(request.scope["headers"]))
+        self._observer.answered("OPTIONS", path, request.scope["path"], 204, 0.0, request_id, waited=False)
+        return Reply(204, headers=[(b"allow", allow)], request_id=request_id)
 
     def refused(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         """What no route took: an unknown path or method, a malformed head."""
@@ -65,7 +70,7 @@ class Edge:
             log.error("request failed", method=method, request_id=request_id, exc_info=error)
             reply = problem(PointsmanError(500, "internal error"), path, request_id)
         known_method = method if method in _METHODS else UNMATCHED
-        self._observer.answered(known_method, UNMATCHED, path, reply.status, 0.0, waited=False)
+        self._observer.answered(known_method, UNMATCHED, path, reply.status, 0.0, request_id, waited=False)
         return Response(reply.body, status_code=reply.status, headers=_texts(reply), media_type=PROBLEM_TYPE)
 
     async def _admitted(
@@ -90,7 +95,10 @@ class Edge:
 def build_app(routes: Sequence[Route], edge: Edge) -> Litestar:
     """Litestar routes by path and method; everything it would decide by itself is turned off."""
     return Litestar(
-        route_handlers=[_handler(route, edge) for route in routes],
+        route_handlers=[
+            *(_options(path, methods, edge) for path, methods in _methods_of(routes).items()),
+            *(_handler(route, edge) for route in routes),
+        ],
         exception_handlers={Exception: edge.refused},
         openapi_config=None,
         logging_config=None,
@@ -100,15 +108,39 @@ def build_app(routes: Sequence[Route], edge: Edge) -> Litestar:
 
 
 def _handler(route: Route, edge: Edge) -> HTTPRouteHandler:
-    methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
     handle = HTTPRouteHandler(
-        route.path.replace("{id}", "{id:str}"),
-        http_method=methods,  # type: ignore[arg-type]
+        _template(route.path),
+        http_method=_methods(route),  # type: ignore[arg-type]
         name=route.name,
         status_code=200,
         request_max_body_size=route.body_bytes_max,
     )
     return handle(_function(route, edge))
+
+
+def _options(path: str, methods: Sequence[str], edge: Edge) -> HTTPRouteHandler:
+    """In place of Litestar's own, which names the methods of the path's first handler only: to be registered first."""
+    allow = ", ".join([*methods, "OPTIONS"]).encode()
+
+    async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
+        return edge.options(path, request, allow)
+
+    return HTTPRouteHandler(_template(path), http_method="OPTIONS", status_code=200)(handle)
+
+
+def _methods_of(routes: Sequence[Route]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for route in routes:
+        found.setdefault(route.path, []).extend(_methods(route))
+    return found
+
+
+def _methods(route: Route) -> list[str]:
+    return ["GET", "HEAD"] if route.method == "GET" else [route.method]
+
+
+def _template(path: str) -> str:
+    return path.replace("{id}", "{id:str}")
 
 
 def _function(route: Route, edge: Edge) -> Callable[[Request[Any, Any, Any]], Awaitable[ASGIApp]]:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,11 +18,13 @@ from pointsman.services.gateway.route import Id, Route
 
 QUERY_BYTES_MAX = 8192
 QUERY_FIELDS_MAX = 32
+BODY_S = 60.0
 DISCARD_BYTES_MAX, DISCARD_S = 8 * 1024 * 1024, 2.0
 _ID_FORMS = {Id.TASK: TASK_ID, Id.SERVER: SERVER_ID}
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_+-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+_LISTS = frozenset({b"prefer", b"if-none-match", b"if-match"})
 _STEM = secrets.token_hex(6)
 _COUNT = itertools.count(1)
 
@@ -31,6 +33,14 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The caller's own if it is well-formed, else a new one."""
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if given and _REQUEST_ID.fullmatch(given) else f"{_STEM}-{next(_COUNT):x}"
+
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; those that are lists may come in several lines (RFC 9110 §5.3), of others the last counts."""
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        found[name] = found[name] + b", " + value if name in _LISTS and name in found else value
+    return found
 
 
 def path_id(route: Route, value: str) -> str:
@@ -82,7 +92,10 @@ async def body_of(route: Route, request: Request[Any, Any, Any], headers: Mappin
     if route.request is None:
         return b""
     try:
-        body = await request.body()
+        async with asyncio.timeout(BODY_S):
+            body = await request.body()
+    except TimeoutError:
+        raise PointsmanError(408, f"the body did not come within {BODY_S:g} s") from None
     except InternalServerException:
         raise PointsmanError(400, "the body ended early", slug="invalid-request") from None
     except ClientException as error:
@@ -106,10 +119,15 @@ def one_json_value(body: bytes) -> bytes:
         _RAW.decode(body)
     except msgspec.DecodeError as error:
         raise from_validation(error) from None
+    except RecursionError:
+        raise invalid("body", "is nested too deeply") from None
     return body
 
 
 def _check_type(headers: Mapping[bytes, bytes]) -> None:
+    coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if coding != "identity":
+        raise PointsmanError(415, f"the content encoding must be identity, not {coding[:64]}")
     given = headers.get(b"content-type", b"").decode("latin-1").strip()
     if not _JSON_TYPE.fullmatch(given):
         shown = f"not {given[:64]}" if given else "none was given"

@@ -43,14 +43,15 @@ class Observer:
         self._histograms: dict[tuple[str, str], Histogram] = {}
         self.in_flight = 0
 
-    def answered(self, method: str, route: str, path: str, status: int, took_s: float, *, waited: bool) -> None:
+    def answered(
+        self, method: str, route: str, path: str, status: int, took_s: float, request_id: str, *, waited: bool
+    ) -> None:
         """Count one answer; `path` without its query, so that no token gets into a log."""
         self._counter(method, route, status).inc()
         self._histogram(method, route).observe(took_s)
-        if status >= 500 or (took_s > SLOW_S and not waited):
-            log.warning("request slow or failed", method=method, path=path, status=status, took_ms=int(took_s * 1000))
-        else:
-            log.debug("request", method=method, path=path, status=status, took_ms=int(took_s * 1000))
+        noteworthy = status >= 500 or (took_s > SLOW_S and not waited)
+        said, tell = ("request slow or failed", log.warning) if noteworthy else ("request", log.debug)
+        tell(said, method=method, path=path, status=status, took_ms=int(took_s * 1000), request_id=request_id)
 
     def exposition(self, balancer: BalancerStatus | None) -> bytes:
         return generate_latest(self._registry) + generate_latest(_registry_of(_Fleet(balancer)))

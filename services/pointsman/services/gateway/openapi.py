@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pointsman.contracts.actor import Role
+from pointsman.contracts.base import NULL
 from pointsman.contracts.errors import Problem
 from pointsman.services.gateway.route import Answer, Id, Proof, Route
 from pointsman.services.version import VERSION
@@ -78,7 +79,7 @@ def statuses(route: Route) -> list[int]:
     if route.id is not None:
         found.add(404)
     if route.request is not None:
-        found |= {413, 415}
+        found |= {408, 413, 415}
     return sorted(found)
 
 
@@ -240,14 +241,22 @@ def _describable(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     )
 
 
-def _described(field: msgspec.structs.FieldInfo) -> tuple[type, object]:
+def _described(field: msgspec.structs.FieldInfo) -> tuple[Any, object]:
     if isinstance(field.default, msgspec.Raw):
-        return dict[str, Any], msgspec.field(name=field.encode_name, default_factory=dict)
+        return _described_raw(field)
     if field.default is not msgspec.NODEFAULT:
         return field.type, msgspec.field(name=field.encode_name, default=field.default)
     if field.default_factory is not msgspec.NODEFAULT:
         return field.type, msgspec.field(name=field.encode_name, default_factory=field.default_factory)
     return field.type, msgspec.field(name=field.encode_name)
+
+
+def _described_raw(field: msgspec.structs.FieldInfo) -> tuple[Any, object]:
+    """A result is any JSON, everything else an object; null where null is the default."""
+    if field.default != NULL:
+        return dict[str, Any], msgspec.field(name=field.encode_name, default_factory=dict)
+    kind = Any if field.name == "result" else dict[str, Any] | None
+    return kind, msgspec.field(name=field.encode_name, default=None)
 
 
 def _refine(components: dict[str, dict[str, dict[str, object]]]) -> None:

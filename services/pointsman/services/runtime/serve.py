@@ -14,7 +14,7 @@ from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, from_validation, invalid, overloaded, unavailable
 from pointsman.contracts.lifecycle import IllegalTransition
-from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, QUEUE_GROUP, verb
+from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, HEADER_REQUEST_ID, QUEUE_GROUP, verb
 
 log = structlog.get_logger()
 
@@ -103,6 +103,11 @@ def _handler(bus: Bus, verb: Verb, tasks: set[asyncio.Task[None]]) -> Callable[[
 
 
 async def _run(bus: Bus, verb: Verb, message: Message) -> None:
+    with bound_contextvars(request_id=message.headers.get(HEADER_REQUEST_ID, "")):
+        await _reply(bus, verb, message)
+
+
+async def _reply(bus: Bus, verb: Verb, message: Message) -> None:
     try:
         answer = await _answer(verb, message)
         await bus.publish(message.reply, answer.data, answer.headers or None)
@@ -117,16 +122,15 @@ async def _run(bus: Bus, verb: Verb, message: Message) -> None:
 
 async def _answer(verb: Verb, message: Message) -> Answer:
     actor = actor_of(message)
-    with bound_contextvars(request_id=actor.request_id):
-        try:
-            async with asyncio.timeout(SLOWEST_ANSWER_S):
-                answer = await verb.handle(Call(actor, message.data, dict(message.headers)))
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise from_validation(error) from None
-        except IllegalTransition as error:
-            raise PointsmanError(409, str(error), slug="conflict") from None
-        except (TimeoutError, BusError) as error:
-            raise unavailable(f"{verb.name}: a dependency did not answer ({error or 'timeout'})") from error
+    try:
+        async with asyncio.timeout(SLOWEST_ANSWER_S):
+            answer = await verb.handle(Call(actor, message.data, dict(message.headers)))
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise from_validation(error) from None
+    except IllegalTransition as error:
+        raise PointsmanError(409, str(error), slug="conflict") from None
+    except (TimeoutError, BusError) as error:
+        raise unavailable(f"{verb.name}: a dependency did not answer ({error or 'timeout'})") from error
     return answer if isinstance(answer, Answer) else Answer(encode(answer))
 
 
