@@ -212,3 +212,12 @@ def test_it_also_runs_without_root(open_folder: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout.split()) == (0, ["65534", "True"]), done.stderr
+
+
+async def test_the_data_folder_may_have_any_name(tmp_path: Path) -> None:
+    home = tmp_path / 'it\'s a "dir", \\ $HOME é'
+    home.mkdir()
+    async with embedded(home) as stores:
+        bus = await connected(stores)
+        await bus.close()
+        assert await query(stores, "SHOW fsync") == "on"

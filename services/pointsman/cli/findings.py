@@ -4,8 +4,6 @@ import asyncio
 import re
 import stat
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ import msgspec
 
 from pointsman.client import nats_bus
 from pointsman.client.bus import BusError
+from pointsman.services.runtime import durability
 from pointsman.services.runtime.settings import RUN_FILE, SECRET_FILE, Settings
 
 TIMEOUT_S = 5.0
@@ -68,7 +67,7 @@ async def broker_keeps(settings: Settings) -> list[Finding]:
     if not settings.nats_monitor_url:
         return [Finding(False, "cannot prove that NATS syncs each write: set POINTSMAN_NATS_MONITOR_URL")]
     asked_s = time.time()
-    server = await asyncio.to_thread(_asked, f"{settings.nats_monitor_url.rstrip('/')}/varz")
+    server = await durability.monitored(settings.nats_monitor_url)
     if server is None:
         return [Finding(False, f"NATS monitoring does not answer at {settings.nats_monitor_url}")]
     return [_nats_version(server), _syncs(server), _skew("NATS", _instant(server), asked_s, time.time())]
@@ -122,12 +121,11 @@ async def secret(settings: Settings) -> list[Finding]:
 
 
 def _syncs(server: dict[str, Any]) -> Finding:
-    config = server.get("jetstream", {}).get("config", {})
-    if config.get("sync_always"):
+    if durability.syncs(server):
         return Finding(True, "NATS syncs each write before it acknowledges (sync_interval: always)")
     return Finding(
         False,
-        "NATS acknowledges before it syncs: a power cut loses accepted tasks; set jetstream.sync_interval: always",
+        f"NATS acknowledges before it syncs: a power cut loses accepted tasks; {durability.HOW_TO_SYNC}",
     )
 
 
@@ -150,14 +148,6 @@ def _skew(name: str, theirs_s: float, asked_s: float, answered_s: float) -> Find
 
 def _instant(server: dict[str, Any]) -> float:
     return datetime.fromisoformat(str(server["now"])).timestamp()
-
-
-def _asked(url: str) -> dict[str, Any] | None:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - settings allow http and https
-            return msgspec.json.decode(answer.read(), type=dict[str, Any])
-    except (OSError, urllib.error.URLError, msgspec.DecodeError):
-        return None
 
 
 def _refusal(answer: dict[str, Any]) -> str:

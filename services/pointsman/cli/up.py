@@ -1,6 +1,7 @@
 """`pointsman up`: broker, database and every service on this machine, until it is told to stop."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -22,7 +23,8 @@ def up(config_path: Path | None, data_dir: Path | None, host: str | None, port: 
     from pointsman.services.runtime.embedded import supervisor
 
     settings = options.settings_of(config_path, data_dir, adopt_running=False, host=host, port=port)
-    logs.configure("supervisor", level=settings.log_level, form=settings.log_format)
+    form = "console" if sys.stderr.isatty() else settings.log_format
+    logs.configure("supervisor", level=settings.log_level, form=form)
     folder = Path(settings.data_dir) if settings.data_dir else options.DATA_DIR_DEFAULT
     try:
         asyncio.run(supervisor.up(settings, folder.absolute(), announce=click.echo))

@@ -16,9 +16,10 @@ import uvloop
 from pointsman.client.bus import BusDown, BusError
 from pointsman.client.nats_bus import NatsBus, connect
 from pointsman.contracts.errors import PointsmanError
-from pointsman.services.runtime import buckets, logs
+from pointsman.services.runtime import buckets, durability, logs
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.durability import NotDurable
 from pointsman.services.runtime.settings import Settings, SettingsError, load
 
 log = structlog.get_logger()
@@ -50,11 +51,8 @@ async def _run(names: Sequence[str], settings: Settings) -> int:
     if bus is None:
         return 0
     context = Context(bus=bus, settings=settings, clock=SystemClock(), instance=instance)
-    services: list[RunningService] = [
-        importlib.import_module(f"pointsman.services.{name}.service").build(context) for name in names
-    ]
     try:
-        return await _serve(bus, services, settings, stopped)
+        return await _serve(context, names, bus, stopped)
     finally:
         await bus.close()
 
@@ -85,16 +83,13 @@ async def _connected(settings: Settings, name: str, stopped: asyncio.Event) -> N
     return None
 
 
-async def _serve(bus: NatsBus, services: list[RunningService], settings: Settings, stopped: asyncio.Event) -> int:
+async def _serve(context: Context, names: Sequence[str], bus: NatsBus, stopped: asyncio.Event) -> int:
     """Start in order, wait for a signal or the end of the bus, stop in reverse order."""
     started: list[RunningService] = []
     try:
         async with asyncio.timeout(START_S):
-            await buckets.ensure(bus, relaxed=settings.durability == "relaxed", replicas=settings.replicas)
-            for service in services:
-                await service.start()
-                started.append(service)
-    except (PointsmanError, BusError, TimeoutError) as error:
+            await _start(context, names, started)
+    except (PointsmanError, BusError, SettingsError, NotDurable, OSError) as error:
         log.error("start failed", error=str(error) or type(error).__name__)
         return 1
     log.info("started")
@@ -106,6 +101,16 @@ async def _serve(bus: NatsBus, services: list[RunningService], settings: Setting
         await _wait(service.stop(), STOP_S)
     log.info("stopped")
     return 0 if stopped.is_set() else 1
+
+
+async def _start(context: Context, names: Sequence[str], started: list[RunningService]) -> None:
+    settings = context.settings
+    services = [importlib.import_module(f"pointsman.services.{name}.service").build(context) for name in names]
+    await durability.require(settings)
+    await buckets.ensure(context.bus, relaxed=settings.durability == "relaxed", replicas=settings.replicas)
+    for service in services:
+        await service.start()
+        started.append(service)
 
 
 async def _wait(work: Awaitable[object], seconds: float) -> None:

@@ -28,7 +28,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nats_password: Annotated[str, Meta(description="NATS password.")] = ""
     nats_password_file: Annotated[str, Meta(description="File to read nats_password from.")] = ""
     nats_creds_file: Annotated[str, Meta(description="NATS .creds file, instead of user and password.")] = ""
-    nats_monitor_url: Annotated[str, Meta(description="NATS monitoring address, read by `pointsman doctor`.")] = ""
+    nats_monitor_url: Annotated[
+        str, Meta(description="NATS monitoring address; only there NATS shows that it syncs, which strict needs.")
+    ] = ""
     postgres_dsn: Annotated[str, Meta(description="Postgres address of the history.")] = (
         "postgresql://127.0.0.1/pointsman"
     )

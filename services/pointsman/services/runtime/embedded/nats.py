@@ -126,8 +126,8 @@ class Nats:
             **msgspec.structs.asdict(self._identity),
             host=HOST,
             user=USER,
-            log=self._log,
-            store=store,
+            log=_escaped(self._log),
+            store=_escaped(store),
             store_bytes=_store_bytes(store),
         )
 
@@ -156,6 +156,11 @@ def _identity(path: Path) -> Identity:
 
 def _port(wanted: int) -> int:
     return wanted if wanted and ports.is_free(wanted, HOST) else ports.free(HOST)
+
+
+def _escaped(path: Path) -> str:
+    """As it stands between double quotes in the broker's configuration."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _store_bytes(store: Path) -> int:

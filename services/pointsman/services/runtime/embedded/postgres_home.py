@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 ELSEWHERE = Path("/var/lib/pointsman")
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES_MAX = 107
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +64,9 @@ def _root(data_dir: Path, runs_as: account.Account) -> Path:
 
 
 def _sockets(root: Path, runs_as: account.Account) -> Path:
-    """Socket paths are short by law: a deep data folder has them under the temporary folder."""
+    """Socket paths are short by law and stand in lists: those of other data folders are under the temporary folder."""
     near = root / "sockets"
-    if len(os.fsencode(near / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX:
+    if len(os.fsencode(near / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX and PLAIN_PATH.fullmatch(str(near)):
         return folder.make_owned(near, runs_as.uid, runs_as.gid)
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     return folder.make_owned(Path("/tmp") / f"pointsman-{name}", runs_as.uid, runs_as.gid)  # noqa: S108

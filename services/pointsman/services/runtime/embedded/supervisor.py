@@ -29,7 +29,7 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class PortInUse(RuntimeError):
-    """Somebody listens where the gateway should."""
+    """The gateway cannot listen where it should."""
 
 
 async def up(settings: Settings, data_dir: Path, *, announce: Callable[[str], None]) -> None:
@@ -163,8 +163,12 @@ def settled(asked: Settings, home: Path, broker: Nats, database: Postgres, port:
 
 
 def _port(settings: Settings) -> int:
+    try:
+        free = ports.free(settings.host)
+    except OSError as error:
+        raise PortInUse(f"cannot listen on host {settings.host}: {error.strerror}") from error
     if settings.port == 0:
-        return ports.free(settings.host)
+        return free
     if not ports.is_free(settings.port, settings.host):
         raise PortInUse(f"port {settings.port} on {settings.host} is in use; `--port 0` takes a free one")
     return settings.port
