@@ -37,10 +37,10 @@ from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.outcomes import Failed, Lost, Succeeded
 from pointsman.services.runtime.settling import Settled, Settler
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
-from tests.support import fake_bus
-from tests.support.fake_bus import FakeWorld, World, context, until
+from tests.support import worlds
+from tests.support.worlds import FakeWorld, World, context, until
 
-world, bus, fake = fake_bus.world, fake_bus.bus, fake_bus.fake
+world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 OPERATOR = Actor(sub="olga", roles=(Role.OPERATOR,))
 USER = Actor(sub="ann", roles=(Role.USER,))

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from pointsman.client.bus import Bus, BusDown, BusTimeout, Endpoint, Message, NoResponders
-from tests.support import fake_bus
-from tests.support.fake_bus import World, until
+from tests.support import worlds
+from tests.support.worlds import World, until
 
-world = fake_bus.world
+world = worlds.world
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pointsman.client.bus import Bus, Message
 from pointsman.contracts.subjects import BUCKET_LEASES, BUCKET_TASKS, stream_of
 from pointsman.services.runtime.follow import Followed, Follower
 from pointsman.services.runtime.kv import KvBucket
-from tests.support import fake_bus
-from tests.support.fake_bus import FakeWorld, World, until
+from tests.support import worlds
+from tests.support.fake_jetstream import matches
+from tests.support.worlds import FakeWorld, World, until
 
-world, bus, fake = fake_bus.world, fake_bus.bus, fake_bus.fake
+world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 
 class Reader:
@@ -296,7 +297,7 @@ def hold_answers(bus: Bus, pattern: str) -> Held:
 
     async def delayed(subject: str, data: bytes, **options: object) -> object:
         answer = await request(subject, data, **options)  # type: ignore[arg-type]
-        if fake_bus.matches(pattern, subject):
+        if matches(pattern, subject):
             await held.keep()
         return answer
 

@@ -10,10 +10,10 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.subjects import BUCKET_TASKS, key
 from pointsman.services.runtime import buckets, kv
 from pointsman.services.runtime.kv import KvBucket, RevisionMoved
-from tests.support import fake_bus
-from tests.support.fake_bus import FakeWorld, World, until
+from tests.support import worlds
+from tests.support.worlds import FakeWorld, World, until
 
-world, bus, fake = fake_bus.world, fake_bus.bus, fake_bus.fake
+world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pointsman.contracts.subjects import BUCKET_LEADERS
 from pointsman.services.runtime import leader
 from pointsman.services.runtime.kv import Entry, KvBucket
 from pointsman.services.runtime.leader import CONFIRMED_S, TTL_S, Leadership
-from tests.support import fake_bus
-from tests.support.fake_bus import FakeWorld, World, context, until
+from tests.support import worlds
+from tests.support.worlds import FakeWorld, World, context, until
 
-world, bus, fake = fake_bus.world, fake_bus.bus, fake_bus.fake
+world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 
 class Contender:

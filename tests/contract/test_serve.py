@@ -17,10 +17,10 @@ from pointsman.contracts.lifecycle import Event, Status, after
 from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, HEADER_REQUEST_ID, HEADER_ROLES, HEADER_SUB
 from pointsman.services.runtime import serve as serving
 from pointsman.services.runtime.serve import Answer, Call, Verb, serve
-from tests.support import fake_bus
-from tests.support.fake_bus import FakeWorld, World, until
+from tests.support import worlds
+from tests.support.worlds import FakeWorld, World, until
 
-world, fake = fake_bus.world, fake_bus.fake
+world, fake = worlds.world, worlds.fake
 
 ANN = Actor(sub="ann", roles=(Role.USER, Role.OPERATOR), request_id="r-1")
 NAMED = {HEADER_SUB: "ann"}

@@ -41,10 +41,11 @@ from pointsman.services.runtime.serve import Answer, Call, Verb, serve
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
 from pointsman.services.runtime.tokens import GRACE_MS, AttemptClaims, AttemptTokens
 from pointsman.services.task.service import TaskService
-from tests.support import fake_bus
-from tests.support.fake_bus import SECRET, FakeBroker, FakeWorld, World, context, until
+from tests.support import worlds
+from tests.support.fake_bus import FakeBroker
+from tests.support.worlds import SECRET, FakeWorld, World, context, until
 
-world, bus, fake = fake_bus.world, fake_bus.bus, fake_bus.fake
+world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 ANN = Actor(sub="ann", roles=(Role.USER,), request_id="r-1")
 BOB = Actor(sub="bob", roles=(Role.USER,))
