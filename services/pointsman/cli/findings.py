@@ -30,7 +30,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Every finding, in the order in which it is shown."""
+    """Every finding, in the order in which it is shown; of a folder on which nothing runs only what it holds."""
+    if settings.data_dir and settings.nats_url == Settings().nats_url and not _runs(Path(settings.data_dir)):
+        return [
+            Finding(False, f"nothing runs on {settings.data_dir}: pointsman up --data-dir starts it"),
+            *await folder(settings),
+        ]
     checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...] = (
         broker,
         broker_keeps,
@@ -118,6 +123,10 @@ async def secret(settings: Settings) -> list[Finding]:
     return [
         Finding(bool(settings.jwt_secret), "token secret is set" if settings.jwt_secret else "no token secret is set")
     ]
+
+
+def _runs(home: Path) -> bool:
+    return (home / RUN_FILE).exists()
 
 
 def _syncs(server: dict[str, Any]) -> Finding:

@@ -23,8 +23,11 @@ def token(roles: tuple[str, ...], sub: str, ttl: str, config_path: Path | None, 
     """Print an access token (HS256)."""
     import jwt
 
+    from pointsman.services.gateway.tokens import SUBJECT
     from pointsman.services.runtime.settings import SettingsError, require_secret
 
+    if not SUBJECT.fullmatch(sub):
+        raise click.BadParameter("must be 1-255 printable ASCII characters", param_hint="--sub")
     settings = options.settings_of(config_path, data_dir)
     try:
         secret = require_secret(settings)

@@ -25,7 +25,7 @@ _OPTIONS: dict[str, Any] = {
     "verify_iat": False,
     "verify_nbf": False,
 }
-_SUBJECT = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+SUBJECT = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _ROLES = frozenset(Role)
 
 
@@ -97,7 +97,7 @@ def _identity(claims: Mapping[str, object], now_s: float) -> Identity:
     if "nbf" in claims and _time(claims, "nbf") > now_s + LEEWAY_S:
         raise untrusted("the token is not valid yet (nbf)")
     sub = claims["sub"]
-    if not isinstance(sub, str) or not _SUBJECT.fullmatch(sub):
+    if not isinstance(sub, str) or not SUBJECT.fullmatch(sub):
         raise untrusted("sub must be 1-255 printable ASCII characters")
     return Identity(sub, _roles(claims.get("roles", [])), expires_s)
 

@@ -38,11 +38,20 @@ async def up(settings: Settings, data_dir: Path, *, announce: Callable[[str], No
     Raises folder.FolderInUse, PortInUse, DidNotStart.
     """
     home = folder.make(data_dir)
-    lock = await folder.locked(home / "lock", within_s=LEFTOVERS_WITHIN_S)
+    lock = await folder.locked(home / "lock", within_s=0 if runs(home) else LEFTOVERS_WITHIN_S)
     try:
         await _until_signal(System(settings, home, keeps=(lock,)), announce)
     finally:
         os.close(lock)
+
+
+def runs(home: Path) -> bool:
+    """Whether a supervisor that is up has the folder; what one that was killed left behind soon ends by itself."""
+    try:
+        note = runfile.read(home)
+    except msgspec.DecodeError:
+        return False
+    return note is not None and note.supervisor_pid in dict(folder.holders(home / "lock"))
 
 
 async def _until_signal(system: "System", announce: Callable[[str], None]) -> None:
