@@ -58,7 +58,7 @@ class Freshness(Message, frozen=True, kw_only=True):
 
 
 BALANCER = BalancerStatus(
-    leader="one", epoch=1, servers={}, pending=11, waiting=0, active=4, last_dispatch=None, dispatched=0, as_of=NOW,
+    leader="one", epoch=1, servers={}, pending=11, waiting=3, active=4, last_dispatch=None, dispatched=0, as_of=NOW,
     pools={"default": PoolStatus(algorithm=Algorithm.P2C, servers=1, eligible=1, pending=11, active_tasks=4, slots=9)},
 )  # fmt: skip
 
@@ -265,7 +265,7 @@ async def test_counts_of_the_moment_come_from_the_balancer(reports: Reports) -> 
     totals = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
     present = await reports.ask("load-balancer", StatisticsQuery(), LoadBalancerStatistics)
     await leader.drain()
-    assert (totals.pending_tasks, totals.processing_tasks) == (11, 4)
+    assert (totals.pending_tasks, totals.processing_tasks) == (14, 4)
     assert (present.leader, present.algorithm, present.pending, present.total_active_tasks) == ("one", "p2c", 11, 4)
 
 

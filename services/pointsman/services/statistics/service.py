@@ -122,9 +122,10 @@ class StatisticsService:
         )
 
     async def _open(self, actor: Actor) -> tuple[int, int]:
-        """Pending and processing now; without a balancer, all that have not ended in the archive are pending."""
+        """Pending and processing now, those that wait for their time among the pending; without a balancer, all that
+        have not ended in the archive are pending."""
         status = await self._live.balancer(actor)
-        return (status.pending, status.active) if status else (await self._store.open_tasks(), 0)
+        return (status.pending + status.waiting, status.active) if status else (await self._store.open_tasks(), 0)
 
     async def _as_of(self, actor: Actor) -> int:
         """Now when everything is archived, else the last moment that is; 0 when nothing is known."""
