@@ -13,6 +13,8 @@ from pointsman.services.runtime.leader import CONFIRMED_S, TTL_S, Leadership
 from tests.support import worlds
 from tests.support.worlds import FakeWorld, World, context, until
 
+LATE_S = {"fake": 0.1, "nats": 1.5}  # a busy machine is late with everything, and looks late as well
+
 world, bus, fake = worlds.world, worlds.bus, worlds.fake
 
 
@@ -73,8 +75,8 @@ async def test_a_leader_that_stops_hands_over_at_once_and_the_epoch_grows(world:
         assert not first.leads
         three.remove(first)
         if three:
-            await until(lambda: leaders(three), within_s=5)
-            assert world.clock.monotonic_s() - began_s < TTL_S / 2
+            await until(lambda: leaders(three))
+            assert world.clock.monotonic_s() - began_s < TTL_S / 2 + LATE_S[world.kind]
     assert epochs == sorted(set(epochs))
 
 
@@ -91,8 +93,9 @@ async def test_a_leader_that_vanishes_doubts_itself_before_another_takes_over(
                 doubted_s = world.clock.monotonic_s()
             await asyncio.sleep(0.02)
     assert not first.leads
-    assert CONFIRMED_S - leader.RENEW_S - 0.1 <= doubted_s - began_s <= CONFIRMED_S + 0.1
-    assert world.clock.monotonic_s() - began_s <= TTL_S + 1.5
+    late_s = LATE_S[world.kind]
+    assert CONFIRMED_S - leader.RENEW_S - 0.1 <= doubted_s - began_s <= CONFIRMED_S + late_s
+    assert world.clock.monotonic_s() - began_s <= TTL_S + 1.5 + late_s
     assert others[0].leadership.epoch > epoch
     await world.mend(first.bus)
     await until(lambda: first.told == [True, False])

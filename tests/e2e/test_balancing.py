@@ -22,7 +22,7 @@ async def test_the_urgent_go_first(admin: Rest, fleet: Fleet) -> None:
 async def test_a_task_nobody_can_take_holds_up_nobody(admin: Rest, fleet: Fleet) -> None:
     await fleet.server(capabilities=["cpu"])
     stuck = [await admin.accepted(fleet.task(capabilities=["gpu"], priority=10)) for _ in range(20)]
-    ended = await admin.all_done([fleet.task(capabilities=["cpu"]) for _ in range(10)], within_s=10)
+    ended = await admin.all_done([fleet.task(capabilities=["cpu"]) for _ in range(10)], within_s=30)
     assert {task["status"] for task in ended} == {"COMPLETED"}
     assert {(await admin.task(task_id))["status"] for task_id in stuck} == {"PENDING"}
     await fleet.server("gpu", capabilities=["gpu", "cpu"])

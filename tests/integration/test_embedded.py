@@ -157,8 +157,9 @@ async def test_a_program_that_cannot_start_says_why(tmp_path: Path) -> None:
 
     kept = Kept(Broken())
     kept.start()
+    await eventually(lambda: "no such luck" in child.last_lines(Broken.log))
     with pytest.raises(RuntimeError, match="no such luck"):
-        await kept.ready(within_s=0.5)
+        await kept.ready(within_s=0.1)
     await kept.stop()
 
 
