@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from pointsman.client.bus import Bus, Message
 from pointsman.client.call import call
@@ -38,7 +39,7 @@ from pointsman.services.runtime import buckets, kv, outcomes
 from pointsman.services.runtime.kv import KvBucket, RevisionMoved
 from pointsman.services.runtime.outcomes import Lost, assign
 from pointsman.services.runtime.serve import Answer, Call, Verb, serve
-from pointsman.services.runtime.task_store import StoredTask, TaskStore
+from pointsman.services.runtime.task_store import StoredTask, TaskStore, decode_record
 from pointsman.services.runtime.tokens import GRACE_MS, AttemptClaims, AttemptTokens
 from pointsman.services.task.service import TaskService
 from tests.support import worlds
@@ -240,6 +241,20 @@ async def test_a_running_task_shows_its_attempt_and_its_etag_moves(desk: Desk) -
         ["lost"],
     )
     assert len(set(seen)) == 3
+
+
+async def test_archived_generations_have_etags_of_their_own(desk: Desk) -> None:
+    task = await desk.submit()
+    await Client(desk.bus, ANN).tasks.cancel(task.id)
+    entry = await KvBucket(desk.bus, BUCKET_TASKS).get(task.id)
+    assert entry is not None
+    await buckets.api(desk.bus, "STREAM.PURGE.KV_tasks")
+    await buckets.api(desk.bus, "STREAM.PURGE.HISTORY")
+    record, seen = decode_record(entry.data), set()
+    for generation in (1, 2):
+        desk.archived.records[task.id] = encode(replace(record, generation=generation))
+        seen.add(await revision_of(desk, task.id))
+    assert len(seen) == 2
 
 
 async def revision_of(desk: Desk, task_id: str) -> str:

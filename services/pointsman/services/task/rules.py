@@ -182,7 +182,8 @@ def _same_json(left: msgspec.Raw, right: msgspec.Raw) -> bool:
 
 
 def etag(task: StoredTask) -> str:
-    return view.etag(task.revision, task.lease_revision)
+    """In the archive a task has no revision any more, and one record per generation."""
+    return view.etag(task.revision, task.lease_revision) if task.revision else f"archived-{task.record.generation}"
 
 
 def show(task: StoredTask, *, with_payload: bool) -> Task:
