@@ -1,8 +1,8 @@
 """The gateway over HTTP with a bus that only records: who is let in, what is passed on, how refusals look."""
 
 import asyncio
+import http.client
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
@@ -25,6 +25,7 @@ from pointsman.services.gateway.route import Route
 from pointsman.services.gateway.table import API
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.embedded import ports
 from pointsman.services.runtime.settings import Settings
 
 SECRET = "kT9-wX2-pL7-qR4-vB8-nM3-zH6-jD1-fG5-cS0"
@@ -515,7 +516,7 @@ async def test_the_documentation_is_served_by_us(client: httpx.AsyncClient) -> N
 
 
 async def test_a_stopping_gateway_finishes_what_runs_and_takes_nothing_more(bus: RecordingBus) -> None:
-    port = free_port()
+    port = ports.free()
     gateway = service.build(context(bus, port=port))
     await gateway.start()
     with pytest.raises(OSError, match="in use"):
@@ -539,7 +540,7 @@ async def test_a_stopping_gateway_finishes_what_runs_and_takes_nothing_more(bus:
 
 
 async def test_granian_refuses_an_oversized_body_and_goes_on(bus: RecordingBus) -> None:
-    port = free_port()
+    port = ports.free()
     gateway = service.build(context(bus, port=port))
     await gateway.start()
     try:
@@ -548,12 +549,16 @@ async def test_granian_refuses_an_oversized_body_and_goes_on(bus: RecordingBus) 
                 content = b'{"url":"' + b"x" * size + b'"}'
                 async with session.post(f"http://127.0.0.1:{port}/api/servers", data=content) as response:
                     assert response.status == status
+        assert await asyncio.to_thread(sent_before_reading, port, b" " * 5_000_000) == 401
     finally:
         await gateway.stop()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def sent_before_reading(port: int, body: bytes) -> int:
+    """The answer to a stranger whose client looks for it only when all is sent, as most do."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", "/api/servers", body, TYPED)
+        return connection.getresponse().status
+    finally:
+        connection.close()

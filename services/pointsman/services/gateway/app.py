@@ -77,6 +77,17 @@ class Edge:
         self, route: Route, request: Request[Any, Any, Any], headers: dict[bytes, bytes], request_id: str
     ) -> Incoming:
         """The request once its caller, path, query and body are acceptable, checked in this order."""
+        try:
+            incoming = self._headed(route, request, headers, request_id)
+        except PointsmanError:
+            await intake.discard(request, headers)
+            raise
+        incoming.body = await intake.body_of(route, request, headers)
+        return incoming
+
+    def _headed(
+        self, route: Route, request: Request[Any, Any, Any], headers: dict[bytes, bytes], request_id: str
+    ) -> Incoming:
         scope = request.scope
         query = intake.query_of(route, scope["query_string"])
         named = str(scope["path_params"].get("id", ""))
@@ -87,7 +98,6 @@ class Edge:
             id=intake.path_id(route, named),
             query=intake.decoded_query(route, query),
             headers=headers,
-            body=await intake.body_of(route, request, headers),
             credential=credential,
         )
 

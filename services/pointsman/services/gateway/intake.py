@@ -100,7 +100,7 @@ async def body_of(route: Route, request: Request[Any, Any, Any], headers: Mappin
         raise PointsmanError(400, "the body ended early", slug="invalid-request") from None
     except ClientException as error:
         if error.status_code == 413:
-            await _discard(request)
+            await _discarded(request)
             raise too_large("body", route.body_bytes_max) from None
         raise PointsmanError(error.status_code, error.detail, slug="invalid-request") from None
     if not body:
@@ -141,7 +141,14 @@ def _check_utf8(body: bytes) -> None:
         raise invalid("body", f"not UTF-8 (byte {error.start})") from None
 
 
-async def _discard(request: Request[Any, Any, Any]) -> None:
+async def discard(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes]) -> None:
+    """Of a request refused by its head: a client that sends its body at once shall see the answer too."""
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if has_body and b"expect" not in headers:
+        await _discarded(request)
+
+
+async def _discarded(request: Request[Any, Any, Any]) -> None:
     """Read on for a while: a client that is cut off while it sends would see a reset instead of the answer."""
     discarded = 0
     try:
