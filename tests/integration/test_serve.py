@@ -2,15 +2,23 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from pointsman.cli import findings
+from pointsman.client import nats_bus
+from pointsman.client.client import Client
+from pointsman.contracts.actor import Actor
+from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.task import TaskRequest
 from pointsman.services.runtime.embedded import nats as embedded_nats
 from pointsman.services.runtime.embedded.kept import Kept
 from pointsman.services.runtime.embedded.nats import Nats
@@ -103,6 +111,34 @@ async def test_a_broker_that_acknowledges_before_it_syncs_is_not_run_as_durable(
         assert [finding.is_fine for finding in said] == [True, False, True]
         async with served(tmp_path, changed(settings, durability="relaxed"), "task") as run:
             await eventually(run.has_started, "serves as relaxed", within_s=WITHIN_S)
+
+
+async def test_a_full_store_refuses_at_once_and_holds_all_that_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_nats, "STORE_BYTES_MAX", 8 << 20)
+    task = TaskRequest(type="large", payload=msgspec.Raw(b'{"text":"' + b"x" * 200_000 + b'"}'))
+    async with broker(tmp_path) as settings, served(tmp_path, changed(settings), "task") as run:
+        await eventually(run.has_started, "serves", within_s=WITHIN_S)
+        bus = await nats_bus.connect(
+            settings.nats_url, name="test", user=settings.nats_user, password=settings.nats_password
+        )
+        tasks = Client(bus, Actor(sub="ann")).tasks
+        accepted: list[str] = []
+        async with asyncio.timeout(WITHIN_S):
+            with pytest.raises(PointsmanError) as refused:
+                while True:
+                    accepted.append((await tasks.submit(task)).id)
+        assert (refused.value.status, bool(refused.value.retry_after_s)) == (503, True)
+        assert "insufficient" in refused.value.detail
+        assert {(await tasks.get(one)).status for one in accepted} == {Status.PENDING}
+        await bus.close()
+
+
+def test_the_store_is_never_given_more_than_the_disk_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free in (40 << 20, 1 << 30, 1 << 40):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: SimpleNamespace(free=free))
+        assert embedded_nats._store_bytes(tmp_path / "store") <= free
 
 
 async def test_what_nothing_shows_is_not_believed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pointsman.services.runtime.embedded.polling import until
 
 HOST = "127.0.0.1"
 USER = "pointsman"
-STORE_BYTES_MIN = 1 << 30
+STORE_BYTES_MIN = 16 << 20
 STORE_BYTES_MAX = 50 << 30
 SHARE_OF_FREE_DISK = 0.8
 PROBE_EVERY_S = 0.02
@@ -164,7 +164,10 @@ def _escaped(path: Path) -> str:
 
 
 def _store_bytes(store: Path) -> int:
-    """What JetStream may fill: most of the free disk and what it holds already."""
+    """What JetStream may fill: most of the free disk and what it holds already.
+
+    At its own limit it refuses at once; a disk that is full before leaves it silent until it is started again.
+    """
     held = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
     free = shutil.disk_usage(store.parent).free
     return held + min(STORE_BYTES_MAX, max(STORE_BYTES_MIN, int(free * SHARE_OF_FREE_DISK)))
