@@ -28,12 +28,12 @@ def token(roles: tuple[str, ...], sub: str, ttl: str, config_path: Path | None, 
 
     if not SUBJECT.fullmatch(sub):
         raise click.BadParameter("must be 1-255 printable ASCII characters", param_hint="--sub")
-    settings = options.settings_of(config_path, data_dir)
+    lifetime, settings = duration(ttl), options.settings_of(config_path, data_dir)
     try:
         secret = require_secret(settings)
     except SettingsError as error:
         options.fail(str(error), options.USAGE)
-    claims = _claims(sub, roles, duration(ttl)) | {
+    claims = _claims(sub, roles, lifetime) | {
         name: value for name, value in (("iss", settings.jwt_issuer), ("aud", settings.jwt_audience)) if value
     }
     click.echo(jwt.encode(claims, secret, algorithm="HS256"))
