@@ -6,11 +6,12 @@ import hmac
 import json
 import re
 from random import Random
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from pointsman.contracts.execution import Handover
-from pointsman.contracts.record import CurrentAttempt, Lease, TaskRecord, TaskSpec
+from pointsman.contracts.record import CurrentAttempt, TaskRecord, TaskSpec
 from pointsman.contracts.server import ServerConfig, ServerSecret
 from pointsman.services.instance.fleet import Target, target_of, with_segment
 from pointsman.services.instance.request import body_of, callback_url, headers_of
@@ -36,18 +37,22 @@ RECORD = TaskRecord(
         payload=msgspec.Raw(PAYLOAD),
     ),
 )
-HANDOVER = Handover(task_id=TASK, task_revision=1, lease_revision=2, lease=Lease(attempt=2, current=ATTEMPT))
+OLD_KEY, ROTATED_UNTIL = bytes(range(100, 132)), NOW + 3_600_000
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def target(api_key: str | None = "sesame") -> Target:
+def whsec(key: bytes) -> str:
+    return "whsec_" + base64.b64encode(key).decode()
+
+
+def target(api_key: str | None = "sesame", **rotated: Any) -> Target:
     config = ServerConfig(id="s1", name="s1", predict="http://h/predict?a=1", health="http://h/health", registered_at=1)
-    secret = "whsec_" + base64.b64encode(KEY).decode()
-    return target_of(config, ServerSecret(api_key=api_key, credential_hash="", signing_secret=secret))
+    return target_of(config, ServerSecret(api_key=api_key, credential_hash="", signing_secret=whsec(KEY), **rotated))
 
 
-def sent(api_key: str | None = "sesame") -> tuple[bytes, dict[str, str]]:
-    body = body_of(RECORD, ATTEMPT, callback_url("http://gateway", TASK, "pat_x.y"))
-    headers = headers_of(target(api_key), HANDOVER, ATTEMPT, "pat_x.y", body, now=NOW, rng=Random(7))
+def sent(to: Target | None = None, record: TaskRecord = RECORD, *, now: int = NOW) -> tuple[bytes, dict[str, str]]:
+    body = body_of(record, ATTEMPT, callback_url("http://gateway", TASK, "pat_x.y"))
+    headers = headers_of(to or target(), record, ATTEMPT, "pat_x.y", body, now=now, rng=Random(7))
     return body, {name.lower(): value for name, value in headers.items()}
 
 
@@ -103,9 +108,35 @@ def test_the_headers_name_task_attempt_and_times() -> None:
 
 
 def test_no_key_no_authorization() -> None:
-    assert "authorization" not in sent(None)[1]
+    assert "authorization" not in sent(target(None))[1]
 
 
 def test_the_cancel_url_keeps_the_query() -> None:
     assert str(target().task_url(TASK)) == f"http://h/predict/{TASK}?a=1"
     assert with_segment("http://h/predict/", "t") == "http://h/predict/t"
+
+
+def test_after_a_rotation_both_secrets_verify_until_the_old_one_ends() -> None:
+    rotated = target(previous_secret=whsec(OLD_KEY), previous_until=ROTATED_UNTIL)
+    body, headers = sent(rotated)
+    assert len(headers["webhook-signature"].split(" ")) == 2
+    assert verify(KEY, headers, body)
+    assert verify(OLD_KEY, headers, body)
+    body, headers = sent(rotated, now=ROTATED_UNTIL)
+    assert len(headers["webhook-signature"].split(" ")) == 1
+    assert verify(KEY, headers, body)
+    assert not verify(OLD_KEY, headers, body)
+
+
+def test_no_request_is_ever_signed_with_an_empty_secret() -> None:
+    spoiled = target(previous_secret="whsec_no base64", previous_until=ROTATED_UNTIL)
+    assert not verify(b"", sent(spoiled)[1], sent(spoiled)[0])
+
+
+def test_the_submitter_s_trace_goes_on_with_a_span_of_its_own() -> None:
+    _, headers = sent(record=replace(RECORD, trace=PARENT))
+    found = re.fullmatch(r"00-4bf92f3577b34da6a3ce929d0e0e4736-([0-9a-f]{16})-01", headers["traceparent"])
+    assert found is not None
+    assert found[1] not in ("00f067aa0ba902b7", "0" * 16)
+    _, unsampled = sent(record=replace(RECORD, trace=PARENT[:-1] + "0"))
+    assert unsampled["traceparent"].endswith("-00")

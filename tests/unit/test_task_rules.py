@@ -118,3 +118,8 @@ def test_a_report_becomes_an_outcome() -> None:
     failed = rules.outcome_of(TaskUpdate(status="FAILED", message="m", code=7, final=True))
     assert (failed.error, failed.code, failed.final) == ("m", "7", True)  # type: ignore[union-attr]
     assert rules.outcome_of(TaskUpdate(status="FAILED")).error  # type: ignore[union-attr]
+
+
+def test_the_submitter_s_trace_is_kept_with_the_task() -> None:
+    traced = Actor(sub="ann", roles=(Role.USER,), trace="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    assert rules.accept(TaskRequest(type="t"), traced, task_id="t", now=NOW).trace == traced.trace

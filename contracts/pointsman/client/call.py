@@ -14,8 +14,10 @@ from pointsman.contracts.subjects import (
     HEADER_ROLES,
     HEADER_SUB,
     HEADER_TASK_ID,
+    HEADER_TRACE,
     REPEATABLE,
 )
+from pointsman.contracts.trace import accepted
 
 ABSENT_RETRY_S = 0.05
 ABSENT_BUDGET_S = 2.0
@@ -27,6 +29,8 @@ def identity(actor: Actor) -> dict[str, str]:
     headers = {HEADER_SUB: actor.sub, HEADER_ROLES: ",".join(actor.roles)}
     if actor.request_id:
         headers[HEADER_REQUEST_ID] = actor.request_id
+    if actor.trace:
+        headers[HEADER_TRACE] = actor.trace
     if actor.attempt_token:
         headers[HEADER_ATTEMPT_TOKEN] = actor.attempt_token
     return headers
@@ -43,7 +47,8 @@ def actor_of(message: Message) -> Actor:
         roles = tuple(Role(role) for role in headers.get(HEADER_ROLES, "").split(",") if role)
     except ValueError as error:
         raise unauthorized(str(error)) from None
-    return Actor(sub=sub, roles=roles, attempt_token=token, request_id=headers.get(HEADER_REQUEST_ID, ""))
+    trace = accepted(headers[HEADER_TRACE]) if HEADER_TRACE in headers else ""
+    return Actor(sub=sub, roles=roles, attempt_token=token, request_id=headers.get(HEADER_REQUEST_ID, ""), trace=trace)
 
 
 def answer_of(message: Message) -> Message:

@@ -14,12 +14,16 @@ class Role(StrEnum):
 
 
 class Actor(Message):
-    """`attempt_token` is set when the caller proves itself by the token of one attempt instead of a role."""
+    """`attempt_token` is set when the caller proves itself by the token of one attempt instead of a role.
+
+    `trace` is the caller's `traceparent`, as `trace.accepted` gives it.
+    """
 
     sub: str
     roles: tuple[Role, ...] = ()
     attempt_token: str | None = None
     request_id: str = ""
+    trace: str = ""
 
     def has(self, *roles: Role) -> bool:
         return any(role in self.roles for role in roles)

@@ -119,6 +119,7 @@ class TaskRecord(Record):
     status: Status = Status.PENDING
     generation: int = 1
     request_id: str = ""
+    trace: str = ""
     started_at: int | None = None
     finished_at: int | None = None
     server_id: str | None = None

@@ -10,6 +10,7 @@ from pointsman.contracts.record import POOL_DEFAULT
 from pointsman.contracts.task import DAY_MS, Key, Label, Name, Reason
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Pem = Annotated[str, Meta(min_length=1, max_length=16_384)]
 Names = Annotated[tuple[Name, ...], Meta(max_length=64)]
 
 
@@ -17,6 +18,19 @@ class Endpoints(Request):
     predict: Url
     health: Url | None = None
     metrics: Url | None = None
+
+
+class Tls(Request):
+    """How an https server is called; everything in PEM. Kept with the secrets, never shown.
+
+    `ca`: trust these authorities instead of the system's. `client_cert` (the leaf first) and `client_key` (not
+    encrypted): who we are. `server_name`: the name in the server's certificate, if it is not the URL's host.
+    """
+
+    ca: Pem | None = None
+    client_cert: Pem | None = None
+    client_key: Pem | None = None
+    server_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
 
 
 class ServerRequest(Request):
@@ -38,6 +52,7 @@ class ServerRequest(Request):
     version: Annotated[str, Meta(max_length=64)] | None = None
     cancel: bool = False
     cancel_on_disconnect: bool = False
+    tls: Tls | None = None
 
 
 class ServerConfig(Record):
@@ -63,11 +78,17 @@ class ServerConfig(Record):
 
 
 class ServerSecret(Record):
-    """Key `secret.<id>` of `servers`: never leaves the services. The credential is stored as a SHA-256."""
+    """Key `secret.<id>` of `servers`: never leaves the services. The credential is stored as a SHA-256.
+
+    After a rotation requests are signed with `previous_secret` too until `previous_until` (ms since the epoch).
+    """
 
     api_key: str | None
     credential_hash: str
     signing_secret: str
+    previous_secret: str | None = None
+    previous_until: int = 0
+    tls: Tls | None = None
 
 
 class Wanted(StrEnum):

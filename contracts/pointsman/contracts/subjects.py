@@ -18,6 +18,7 @@ HEADER_ROLES = "Pointsman-Roles"
 HEADER_REQUEST_ID = "Pointsman-Request-Id"
 HEADER_ATTEMPT_TOKEN = "Pointsman-Attempt-Token"  # noqa: S105 - a header name
 HEADER_REVISION = "Pointsman-Revision"
+HEADER_TRACE = "traceparent"
 HEADER_TASK_ID = "Pointsman-Task-Id"
 HEADER_IDEMPOTENCY_KEY = "Pointsman-Idempotency-Key"
 HEADER_REPLAYED = "Pointsman-Replayed"

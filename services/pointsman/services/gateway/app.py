@@ -8,8 +8,10 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
+from msgspec.structs import replace
 
 from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.trace import accepted
 from pointsman.services.gateway import intake
 from pointsman.services.gateway.identify import identify
 from pointsman.services.gateway.observe import UNMATCHED, Observer
@@ -92,6 +94,8 @@ class Edge:
         query = intake.query_of(route, scope["query_string"])
         named = str(scope["path_params"].get("id", ""))
         actor, credential = identify(self._verifier, route, named, headers, query, request_id)
+        if b"traceparent" in headers:
+            actor = replace(actor, trace=accepted(headers[b"traceparent"].decode("latin-1")))
         return Incoming(
             actor=actor,
             request_id=request_id,

@@ -110,7 +110,7 @@ class Attempts:
     async def _exchange(self, call: Call, record: TaskRecord, target: Target, now: int) -> Outcome:
         token = self._token_of(call.handover, call.attempt)
         body = body_of(record, call.attempt, callback_url(self._base_url, record.id, token))
-        headers = headers_of(target, call.handover, call.attempt, token, body, now=now, rng=self._rng)
+        headers = headers_of(target, record, call.attempt, token, body, now=now, rng=self._rng)
         dialled, started_s = note_dialling(), self._clock.monotonic_s()
         try:
             answer = await self._backends.ask("POST", target.predict, headers, body)

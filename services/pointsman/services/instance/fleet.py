@@ -45,6 +45,12 @@ class Target:
     health: URL
     key: bytes
     authorization: str | None
+    previous_key: bytes = b""
+    previous_until: int = 0
+
+    def keys(self, now: int) -> tuple[bytes, ...]:
+        """What requests are signed with at `now` (ms since the epoch), the current key first."""
+        return (self.key, self.previous_key) if self.previous_key and now < self.previous_until else (self.key,)
 
     def task_url(self, task_id: str) -> URL:
         return URL(with_segment(self.config.predict, task_id), encoded=True)
@@ -52,12 +58,15 @@ class Target:
 
 def target_of(config: ServerConfig, secret: ServerSecret | None) -> Target:
     api_key = secret.api_key if secret else None
+    previous = secret.previous_secret if secret else None
     return Target(
         config=config,
         predict=URL(config.predict),
         health=URL(config.health),
         key=signing_key(secret.signing_secret) if secret else b"",
         authorization=f"Bearer {api_key}" if api_key else None,
+        previous_key=signing_key(previous) if previous else b"",
+        previous_until=secret.previous_until if secret and previous else 0,
     )
 
 

@@ -3,12 +3,13 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
 from random import Random
 
 import msgspec
 from multidict import CIMultiDict
 
-from pointsman.contracts.execution import Handover
+from pointsman.contracts import trace
 from pointsman.contracts.ids import TASK_PREFIX
 from pointsman.contracts.record import CurrentAttempt, TaskRecord
 from pointsman.services.instance.fleet import Target
@@ -56,22 +57,22 @@ def callback_url(base_url: str, task_id: str, token: str) -> str:
 
 
 def headers_of(
-    target: Target, handover: Handover, attempt: CurrentAttempt, token: str, body: bytes, *, now: int, rng: Random
+    target: Target, record: TaskRecord, attempt: CurrentAttempt, token: str, body: bytes, *, now: int, rng: Random
 ) -> CIMultiDict[str]:
     """`now` in ms since the epoch; `webhook-id` stays the same for all attempts of one generation."""
-    message_id, timestamp = f"{handover.task_id}-{handover.lease.generation}", str(now // 1000)
+    message_id, timestamp = f"{record.id}-{record.generation}", str(now // 1000)
     headers = CIMultiDict(
         {
             "Content-Type": "application/json",
-            HEADER_TASK_ID: handover.task_id,
+            HEADER_TASK_ID: record.id,
             HEADER_ATTEMPT: str(attempt.number),
             HEADER_ATTEMPT_TOKEN: token,
             HEADER_DEADLINE: str(attempt.deadline),
             HEADER_START_BY: str(attempt.start_by),
             WEBHOOK_ID: message_id,
             WEBHOOK_TIMESTAMP: timestamp,
-            WEBHOOK_SIGNATURE: signature(target.key, message_id, timestamp, body),
-            "traceparent": traceparent(handover.task_id, rng),
+            WEBHOOK_SIGNATURE: signatures(target.keys(now), message_id, timestamp, body),
+            "traceparent": traceparent(record, rng),
         }
     )
     if target.authorization is not None:
@@ -79,12 +80,16 @@ def headers_of(
     return headers
 
 
-def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    """Standard Webhooks 1.0.0: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`."""
-    mac = hmac.digest(key, b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body), hashlib.sha256)
-    return "v1," + base64.b64encode(mac).decode()
+def signatures(keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> str:
+    """Standard Webhooks 1.0.0: per key `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, by spaces."""
+    signed = b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body)
+    macs = (hmac.digest(key, signed, hashlib.sha256) for key in keys)
+    return " ".join("v1," + base64.b64encode(mac).decode() for mac in macs)
 
 
-def traceparent(task_id: str, rng: Random) -> str:
-    """W3C trace context: the trace is the task (its UUID), the span is this call."""
-    return f"00-{task_id.removeprefix(TASK_PREFIX)}-{rng.getrandbits(64) | 1:016x}-01"
+def traceparent(record: TaskRecord, rng: Random) -> str:
+    """The submitter's trace goes on, else the trace is the task (its UUID); the span is this call."""
+    span = rng.getrandbits(64) | 1
+    if record.trace:
+        return trace.continued(record.trace, span)
+    return trace.begun(record.id.removeprefix(TASK_PREFIX), span)

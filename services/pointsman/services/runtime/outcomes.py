@@ -280,6 +280,7 @@ def renew(record: TaskRecord, now: int, request_id: str) -> TaskRecord:
         status=after(record.status, Event.RETRIED_BY_HAND),
         generation=record.generation + 1,
         request_id=request_id,
+        trace=record.trace,
         lingering=still_lingering(record.lingering, now),
     )
 

@@ -59,7 +59,13 @@ def accept(request: TaskRequest, actor: Actor, *, task_id: str, now: int) -> Tas
         callback_url=request.callback_url,
     )
     return TaskRecord(
-        id=task_id, owner=actor.sub, spec=spec, created_at=now, updated_at=now, request_id=actor.request_id
+        id=task_id,
+        owner=actor.sub,
+        spec=spec,
+        created_at=now,
+        updated_at=now,
+        request_id=actor.request_id,
+        trace=actor.trace,
     )
 
 
