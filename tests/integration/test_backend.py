@@ -3,169 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
-from pointsman.client.bus import Handler, Headers, Message, Subscription
 from pointsman.contracts import subjects
-from pointsman.contracts.base import encode
-from pointsman.contracts.execution import Abort, Evidence, ExecutorBeat, Handover, Release
-from pointsman.contracts.ids import new_task_id
-from pointsman.contracts.record import CurrentAttempt, Lease, TaskRecord, TaskSpec
-from pointsman.contracts.server import ServerConfig
+from pointsman.contracts.execution import Evidence, ExecutorBeat, Handover, Release
 from pointsman.contracts.task import RESULT_BYTES_MAX
-from pointsman.services.instance.abort import Canceller
-from pointsman.services.instance.attempt import Attempts
-from pointsman.services.instance.backend import Backends
-from pointsman.services.instance.executor import Executor
-from pointsman.services.instance.fleet import Fleet
-from pointsman.services.runtime.clock import SystemClock
-from pointsman.services.runtime.egress import policy_of
-from pointsman.services.runtime.follow import Followed
-from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Outcome, Succeeded, TimedOut
+from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Succeeded, TimedOut
 from pointsman.services.runtime.settling import Settled
 from tests.support.backends import Backend
-
-CLOCK = SystemClock()
-SERVER, EXECUTOR = "s1", "e1"
-WITHIN_S = 10.0
-
-
-class Nothing:
-    async def drain(self) -> None:
-        return
-
-    async def unsubscribe(self) -> None:
-        return
-
-
-@dataclass
-class Wire:
-    """What an executor needs of a bus: its handlers, and what it said."""
-
-    handlers: dict[str, Handler] = field(default_factory=dict)
-    said: list[tuple[str, bytes]] = field(default_factory=list)
-    news: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        self.handlers[subject] = handler
-        return Nothing()
-
-    async def publish(self, subject: str, data: bytes, headers: Headers | None = None, reply: str = "") -> None:
-        async with self.news:
-            self.said.append((subject, data))
-            self.news.notify_all()
-
-    async def barrier(self) -> None:
-        return
-
-    def heard[T](self, subject: str, shape: type[T]) -> list[T]:
-        return [msgspec.json.decode(data, type=shape) for at, data in self.said if at == subject]
-
-
-@dataclass
-class Bench:
-    executor: Executor
-    wire: Wire
-    outcomes: dict[str, Outcome]
-    settled: asyncio.Condition
-    answer: Settled = Settled.COMMITTED
-
-    async def hand(self, handover: Handover) -> None:
-        await self.wire.handlers[subjects.execute(EXECUTOR)](Message("", encode(handover), {}))
-
-    async def abort(self, handover: Handover) -> None:
-        order = Abort(task_id=handover.task_id, generation=1, number=1, server_id=SERVER, reason="cancelled")
-        await self.wire.handlers[subjects.abort(EXECUTOR)](Message("", encode(order), {}))
-
-    async def outcome(self, handover: Handover) -> Outcome:
-        async with asyncio.timeout(WITHIN_S), self.settled:
-            await self.settled.wait_for(lambda: handover.task_id in self.outcomes)
-        return self.outcomes[handover.task_id]
-
-    async def run(self, behave: str, **changes: int) -> Outcome:
-        handover = handover_of(behave, **changes)
-        await self.hand(handover)
-        return await self.outcome(handover)
-
-    async def said[T](self, subject: str, shape: type[T]) -> T:
-        async with asyncio.timeout(WITHIN_S), self.wire.news:
-            await self.wire.news.wait_for(lambda: self.wire.heard(subject, shape))
-        return self.wire.heard(subject, shape)[-1]
-
-
-def handover_of(behave: str, *, timeout_ms: int = 8_000, start_in_ms: int = 5_000) -> Handover:
-    now, task_id = CLOCK.now_ms(), new_task_id(CLOCK.now_ms())
-    payload = msgspec.Raw(msgspec.json.encode({"behave": behave}))
-    spec = TaskSpec(type="t", deadline=now + 60_000, timeout_ms=timeout_ms, payload=payload)
-    record = TaskRecord(id=task_id, owner="o", spec=spec, created_at=now, updated_at=now)
-    current = CurrentAttempt(
-        number=1,
-        server_id=SERVER,
-        executor=EXECUTOR,
-        started_at=now,
-        start_by=now + start_in_ms,
-        deadline=now + timeout_ms,
-        epoch=1,
-    )
-    return Handover(
-        task_id=task_id,
-        task_revision=1,
-        lease_revision=2,
-        lease=Lease(attempt=1, current=current),
-        record=msgspec.Raw(encode(record)),
-    )
-
-
-@asynccontextmanager
-async def bench(
-    url: str, *, limit: int = 50, allowed: tuple[str, ...] = ("127.0.0.0/8",), **declared: bool
-) -> AsyncIterator[Bench]:
-    fleet, backends, wire = Fleet(), Backends(policy_of(allowed)), Wire()
-    config = ServerConfig(
-        id=SERVER, name=SERVER, predict=f"{url}/predict", health=f"{url}/health", registered_at=1, **declared
-    )
-    fleet.fold(Followed(f"$KV.servers.config.{SERVER}", 1, encode(config), False))
-
-    async def fetch(task_id: str) -> TaskRecord | None:
-        return None
-
-    async def settle(handover: Handover, record: TaskRecord, outcome: Outcome) -> Settled:
-        async with made.settled:
-            made.outcomes[handover.task_id] = outcome
-            made.settled.notify_all()
-        return made.answer
-
-    attempts = Attempts(
-        fleet=fleet,
-        backends=backends,
-        fetch=fetch,
-        token_of=lambda handover, attempt: "pat_a.b",
-        base_url="http://127.0.0.1:1",
-        clock=CLOCK,
-        rng=Random(7),
-    )
-    executor = Executor(
-        wire,  # type: ignore[arg-type]
-        EXECUTOR,
-        attempts=attempts,
-        canceller=Canceller(fleet, backends),
-        settle=settle,
-        limit=limit,
-        clock=CLOCK,
-    )
-    made = Bench(executor, wire, {}, asyncio.Condition())
-    await backends.start()
-    await executor.start()
-    try:
-        yield made
-    finally:
-        await executor.stop()
-        await backends.stop()
+from tests.support.executor_bench import CLOCK, SERVER, WITHIN_S, bench, handover_of, listening, read_one
 
 
 @pytest.fixture
@@ -361,18 +210,6 @@ async def test_a_bomb_is_not_unpacked() -> None:
         assert "gzip" in outcome.error
 
 
-Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(connection: Connection) -> AsyncIterator[str]:
-    server = await asyncio.start_server(connection, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-
-
 @asynccontextmanager
 async def closing_after_first() -> AsyncIterator[str]:
     """Answers the first request of each connection, promises to keep it, and hangs up on the next."""
@@ -385,12 +222,6 @@ async def closing_after_first() -> AsyncIterator[str]:
 
     async with listening(connection) as url:
         yield url
-
-
-async def read_one(reader: asyncio.StreamReader) -> None:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-    await reader.readexactly(int(length))
 
 
 async def reached(backend: Backend, handover: Handover) -> None:

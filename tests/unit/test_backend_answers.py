@@ -11,10 +11,11 @@ from pointsman.services.instance.content import is_sound_json, result_of
 from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Outcome, Succeeded
 
 NOW = 1_790_000_000_000
+FINAL = frozenset({400, 404, 410, 413, 422})
 
 
 def outcome(status: int, body: bytes = b"", headers: dict[str, str] | None = None, *, is_cut: bool = False) -> Outcome:
-    return outcome_of(Answer(status, headers or {}, body, is_cut), now=NOW)
+    return outcome_of(Answer(status, headers or {}, body, is_cut), now=NOW, final_statuses=FINAL)
 
 
 def result(status: int, body: bytes) -> bytes:

@@ -19,6 +19,7 @@ from pointsman.contracts.server import (
     ServerHealth,
     ServerQuery,
     ServerRequest,
+    Tls,
     Wanted,
 )
 from pointsman.contracts.subjects import HEADER_SERVER_CREDENTIAL, key
@@ -32,6 +33,7 @@ from pointsman.services.runtime.egress import policy_of
 from pointsman.services.runtime.follow import Followed
 from pointsman.services.runtime.kv import Entry, RevisionMoved
 from pointsman.services.runtime.serve import Call
+from tests.support.certificates import Identity
 
 ADMIN = Actor(sub="ann", roles=(Role.ADMIN,))
 NOBODY = Actor(sub="server")
@@ -395,3 +397,19 @@ async def test_what_clients_see_of_a_server(desk: Desk) -> None:
 )
 def test_the_status_of_both_axes(wanted: Wanted, state: HealthState, status: str) -> None:
     assert view.status_of(wanted, state) == status
+
+
+async def test_tls_is_checked_kept_with_the_secrets_and_never_shown(desk: Desk) -> None:
+    authority = Identity("authority")
+    https: dict[str, object] = {"endpoints": Endpoints(predict="https://10.0.0.1:9000/predict")}
+    spoiled = await refusal(desk.register(**https, tls=Tls(ca="none")))
+    assert (spoiled.status, spoiled.errors[0].field) == (400, "tls.ca")
+    assert (await refusal(desk.register(tls=Tls(ca=authority.cert)))).errors[0].field == "tls"
+    first = await desk.register(**https, tls=Tls(ca=authority.cert))
+    assert (await desk.register(**https, tls=Tls(ca=authority.cert))).status == 200
+    assert b"BEGIN" not in desk.bucket.entries["config.gpu=1"].data
+    assert (await refusal(desk.register(**https))).status == 409
+    await desk.register(**https, if_match=first.revision)
+    secret = (await desk.store.secret("gpu.1")).value
+    assert secret is not None
+    assert secret.tls is None

@@ -46,6 +46,15 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
         ({"POINTSMAN_NATS_URL": "nats://x:y"}, "nats_url: Port could not be cast"),
         ({"POINTSMAN_POSTGRES_DSN": "mysql://x"}, "postgres_dsn: must start"),
         ({"POINTSMAN_EGRESS_ALLOW": "10.0.0.0/8,10.0.0.1/8"}, "egress_allow: 10.0.0.1/8 has host bits set"),
+        ({"POINTSMAN_EGRESS_SCHEMES": "https,ftp"}, r"egress_schemes\[1\]: Invalid enum value 'ftp'"),
+        ({"POINTSMAN_EGRESS_SCHEMES": ""}, "egress_schemes: Expected array of length >= 1"),
+        ({"POINTSMAN_EGRESS_PORTS": "80,http"}, "egress_ports: http is neither a port nor a range"),
+        ({"POINTSMAN_EGRESS_PORTS": "80-"}, "egress_ports: 80- is neither a port nor a range"),
+        ({"POINTSMAN_EGRESS_PORTS": "9-8"}, "egress_ports: 9-8 is not within 1-65535"),
+        ({"POINTSMAN_EGRESS_PORTS": "0-80"}, "egress_ports: 0-80 is not within"),
+        ({"POINTSMAN_EGRESS_PORTS": "1-65536"}, "egress_ports: 1-65536 is not within"),
+        ({"POINTSMAN_FINAL_STATUSES": "404,399"}, r"final_statuses\[1\]: Expected int >= 400"),
+        ({"POINTSMAN_FINAL_STATUSES": "404,503"}, "final_statuses: 503 has a meaning of its own"),
         ({"POINTSMAN_HOST": "0.0.0.0"}, "public_url: must be set"),
         ({"POINTSMAN_JWT_SECRET_FILE": "/does/not/exist"}, "jwt_secret_file: "),
     ],
@@ -88,9 +97,17 @@ def test_secrets_are_never_shown() -> None:
 
 def test_a_child_process_gets_the_same_settings() -> None:
     settings = Settings(
-        jwt_secret=SECRET, port=1234, egress_allow=("127.0.0.0/8", "::1/128"), durability="relaxed", replicas=3
+        jwt_secret=SECRET,
+        port=1234,
+        egress_allow=("127.0.0.0/8", "::1/128"),
+        durability="relaxed",
+        replicas=3,
+        egress_schemes=("https",),
+        egress_ports=("443", "8000-8099"),
+        final_statuses=(404, 501),
     )
     assert load(to_env(settings)) == settings
+    assert load(to_env(Settings(final_statuses=()))).final_statuses == ()
 
 
 def test_every_setting_is_documented() -> None:

@@ -45,6 +45,7 @@ from pointsman.services.gateway.task_events import task_events
 SUBMIT_BYTES_MAX = 320 * KIB
 BATCH_BYTES_MAX = 4096 * KIB
 UPDATE_BYTES_MAX = 1126 * KIB
+REGISTER_BYTES_MAX = 128 * KIB
 TASKS, SERVERS, STATISTICS, LOAD_BALANCER = "Tasks", "Servers", "Statistics", "Load Balancer"
 
 ADMINS = frozenset({Role.ADMIN})
@@ -264,6 +265,7 @@ API: tuple[Route, ...] = (
         roles=ADMINS,
         act=servers.register,
         request=ServerRequest,
+        body_bytes_max=REGISTER_BYTES_MAX,
         headers=("If-Match",),
         answers={
             201: Answer(

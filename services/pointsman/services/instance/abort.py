@@ -39,7 +39,7 @@ class Canceller:
         try:
             async with asyncio.timeout(CANCEL_S):
                 url = target.task_url(abort.task_id)
-                answer = await self._backends.ask("DELETE", url, headers, limit=CANCEL_BYTES_MAX)
+                answer = await self._backends.ask("DELETE", url, headers, limit=CANCEL_BYTES_MAX, tls=target.tls)
         except (aiohttp.ClientError, OSError):
             return False
         return 200 <= answer.status < 300 or answer.status in GONE

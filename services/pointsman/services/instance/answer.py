@@ -14,7 +14,6 @@ from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Outcome,
 DONE = frozenset({200, 201, 204})
 TAKEN = frozenset({202, 409})
 BACKPRESSURE = frozenset({429, 503})
-FAILED_FOR_GOOD = frozenset({400, 404, 410, 413, 422})
 GATEWAY_FAULTS = frozenset({502, 503, 504})
 HEADER_RETRY = "X-Pointsman-Retry"
 HEADER_RETRY_AFTER = "Retry-After"
@@ -48,8 +47,11 @@ _ANY = msgspec.json.Decoder()
 _PLAIN = _Envelope()
 
 
-def outcome_of(answer: Answer, *, now: int) -> Outcome:
-    """The outcome of an attempt; `now` in ms since the epoch, for a Retry-After that is a date."""
+def outcome_of(answer: Answer, *, now: int, final_statuses: frozenset[int]) -> Outcome:
+    """The outcome of an attempt; `now` in ms since the epoch, for a Retry-After that is a date.
+
+    `final_statuses` fail a task for good; which they are is the operator's to say.
+    """
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         return _malformed(answer, f"the body is encoded ({encoding[:20]}) although that was not asked for")
@@ -57,11 +59,11 @@ def outcome_of(answer: Answer, *, now: int) -> Outcome:
         return Accepted(http_status=answer.status)
     if answer.status in DONE:
         return _done(answer)
-    if answer.status in BACKPRESSURE:
+    if answer.status in BACKPRESSURE and not _forbids_retry(answer):
         return _busy(answer, now)
     if answer.status < 400:
         return _malformed(answer, _unexpected(answer.status))
-    return _failed(answer, now)
+    return _failed(answer, now, is_final=answer.status in final_statuses or _forbids_retry(answer))
 
 
 def _done(answer: Answer) -> Outcome:
@@ -100,13 +102,13 @@ def _busy(answer: Answer, now: int) -> Lost:
     )
 
 
-def _failed(answer: Answer, now: int) -> Failed:
+def _failed(answer: Answer, now: int, *, is_final: bool) -> Failed:
     wait = retry_after_ms(answer.headers.get(HEADER_RETRY_AFTER), now)
     return Failed(
         error=cut(_shown(answer)),
         code=_code(_envelope(answer.body)),
         http_status=answer.status,
-        final=answer.status in FAILED_FOR_GOOD or _forbids_retry(answer),
+        final=is_final,
         retry_after_ms=wait,
         server_fault=answer.status in GATEWAY_FAULTS and wait is None,
     )

@@ -60,6 +60,7 @@ class Attempts:
         fetch: Fetch,
         token_of: TokenOf,
         base_url: str,
+        final_statuses: frozenset[int],
         clock: Clock,
         rng: Random,
     ) -> None:
@@ -68,6 +69,7 @@ class Attempts:
         self._fetch = fetch
         self._token_of = token_of
         self._base_url = base_url
+        self._final_statuses = final_statuses
         self._clock = clock
         self._rng = rng
 
@@ -113,8 +115,8 @@ class Attempts:
         headers = headers_of(target, record, call.attempt, token, body, now=now, rng=self._rng)
         dialled, started_s = note_dialling(), self._clock.monotonic_s()
         try:
-            answer = await self._backends.ask("POST", target.predict, headers, body)
+            answer = await self._backends.ask("POST", target.predict, headers, body, tls=target.tls)
         except (aiohttp.ClientError, OSError) as error:
             elapsed_s = self._clock.monotonic_s() - started_s
             return outcome_of_fault(error, reused=not dialled.fresh, elapsed_s=elapsed_s)
-        return outcome_of(answer, now=self._clock.now_ms())
+        return outcome_of(answer, now=self._clock.now_ms(), final_statuses=self._final_statuses)

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.server import Tls
 from pointsman.contracts.task import RESULT_BYTES_MAX
 from pointsman.services.instance.answer import Answer
-from pointsman.services.runtime.egress import EgressPolicy, address_denied
+from pointsman.services.runtime import tls as tls_contexts
+from pointsman.services.runtime.egress import EgressPolicy, address_denied, port_denied, url_denied
 from pointsman.services.runtime.outcomes import CONNECT_MS
 
 ENVELOPE_BYTES = 64 * 1024
@@ -19,6 +23,7 @@ BODY_BYTES_MAX = RESULT_BYTES_MAX + ENVELOPE_BYTES
 CONNECT_S = CONNECT_MS / 1000
 KEEPALIVE_S = 4.0
 DNS_CACHE_S = 10
+JUDGED_MAX = 10_000
 DEFAULT_HEADERS = {"User-Agent": "pointsman", "Accept": "*/*", "Accept-Encoding": "identity"}
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -43,11 +48,18 @@ def note_dialling() -> Dialled:
 
 
 class Backends:
-    """One session for all servers; `KEEPALIVE_S` stays below the 5 s after which common servers close an idle peer."""
+    """One session for all servers, a pool of connections for each origin.
+
+    A call takes an idle connection before it opens one, so a pool never holds more than were in use at once: the
+    server's `maxConcurrent`, a probe and cancels. `KEEPALIVE_S` stays below the 5 s after which common servers close
+    an idle peer.
+    """
 
     def __init__(self, policy: EgressPolicy) -> None:
         self._policy = policy
         self._session: aiohttp.ClientSession | None = None
+        self._judged: dict[URL, str | None] = {}
+        self._contexts: dict[Tls, ssl.SSLContext] = {}
 
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(
@@ -78,10 +90,21 @@ class Backends:
         body: bytes | None = None,
         *,
         limit: int = BODY_BYTES_MAX,
+        tls: Tls | None = None,
     ) -> Answer:
         """One exchange, unbounded in time: the caller sets the timeout. Raises aiohttp.ClientError or OSError."""
         assert self._session is not None
-        response = await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+        if reason := self._denied(url):
+            raise PermissionError(errno.EACCES, reason)
+        response = await self._session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=True if tls is None else self._context(tls),
+            server_hostname=None if tls is None else tls.server_name,
+        )
         try:
             read, is_cut = await _read(response, limit)
         except BaseException:
@@ -89,10 +112,28 @@ class Backends:
             raise
         return Answer(response.status, response.headers, read, is_cut)
 
+    def _denied(self, url: URL) -> str | None:
+        """The rule that forbids this URL's form; what is registered may be older than the policy."""
+        if url not in self._judged:
+            if len(self._judged) >= JUDGED_MAX:
+                self._judged.clear()
+            self._judged[url] = url_denied(str(url), self._policy)
+        return self._judged[url]
+
+    def _context(self, tls: Tls) -> ssl.SSLContext:
+        if tls not in self._contexts:
+            if len(self._contexts) >= JUDGED_MAX:
+                self._contexts.clear()
+            try:
+                self._contexts[tls] = tls_contexts.context_of(tls)
+            except PointsmanError as error:
+                raise PermissionError(errno.EACCES, error.detail) from None
+        return self._contexts[tls]
+
     def _open_socket(self, address_info: tuple[Any, ...]) -> socket.socket:
         """Called for every connect, names and literals alike: here DNS has no say any more."""
         family, kind, protocol, _, address = address_info
-        if reason := address_denied(str(address[0]), self._policy):
+        if reason := address_denied(str(address[0]), self._policy) or port_denied(int(address[1]), self._policy):
             raise PermissionError(errno.EACCES, reason)
         if (dialled := _DIALLED.get()) is not None:
             dialled.fresh = True

@@ -10,7 +10,7 @@ STALE_CONNECTION_S = 1.0
 def outcome_of_fault(error: Exception, *, reused: bool, elapsed_s: float) -> Failed | Lost:
     """Not reached: lost. A pooled connection closed as we sent: lost, nobody's fault. Anything later: failed."""
     match error:
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | PermissionError():
             return Lost(reason=cut(f"the server cannot be reached: {reason_of(error)}"), server_fault=True)
         case aiohttp.ClientPayloadError():
             return _broken("the answer broke off or its length is a lie")

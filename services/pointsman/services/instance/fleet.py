@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from yarl import URL
 
-from pointsman.contracts.server import ServerAdmin, ServerConfig, ServerHealth, ServerSecret, Wanted
+from pointsman.contracts.server import ServerAdmin, ServerConfig, ServerHealth, ServerSecret, Tls, Wanted
 from pointsman.contracts.subjects import from_token, key_name
 from pointsman.services.runtime.follow import Followed
 
@@ -47,6 +47,7 @@ class Target:
     authorization: str | None
     previous_key: bytes = b""
     previous_until: int = 0
+    tls: Tls | None = None
 
     def keys(self, now: int) -> tuple[bytes, ...]:
         """What requests are signed with at `now` (ms since the epoch), the current key first."""
@@ -67,6 +68,7 @@ def target_of(config: ServerConfig, secret: ServerSecret | None) -> Target:
         authorization=f"Bearer {api_key}" if api_key else None,
         previous_key=signing_key(previous) if previous else b"",
         previous_until=secret.previous_until if secret and previous else 0,
+        tls=secret.tls if secret else None,
     )
 
 

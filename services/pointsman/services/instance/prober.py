@@ -169,7 +169,7 @@ class Prober:
         """What is wrong with the server, or None; and how many tasks it says it runs."""
         try:
             async with asyncio.timeout(PROBE_S):
-                answer = await self.backends.ask("GET", target.health, limit=PROBE_BYTES_MAX)
+                answer = await self.backends.ask("GET", target.health, limit=PROBE_BYTES_MAX, tls=target.tls)
         except (aiohttp.ClientError, OSError) as error:
             reason = reason_of(error) if str(error) else f"no answer within {PROBE_S:g} s"
             return f"the health check failed: {reason}", None

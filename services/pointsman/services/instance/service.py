@@ -19,7 +19,6 @@ from pointsman.services.instance.backend import Backends
 from pointsman.services.instance.executor import Executor
 from pointsman.services.instance.fleet import Fleet
 from pointsman.services.instance.prober import Prober
-from pointsman.services.runtime import egress
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Follower
 from pointsman.services.runtime.kv import KvBucket
@@ -59,7 +58,7 @@ class InstanceService:
         self._background = Background()
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
-        self._backends = Backends(egress.policy_of(context.settings.egress_allow))
+        self._backends = Backends(context.settings.egress)
         self._leadership = Leadership(context, "instance.prober")
         self._fleet = Fleet(self._changed)
         self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)
@@ -163,6 +162,7 @@ def executor(context: Context, name: str, fleet: Fleet, backends: Backends) -> E
             fetch=fetch,
             token_of=token_of,
             base_url=settings.base_url,
+            final_statuses=frozenset(settings.final_statuses),
             clock=clock,
             rng=Random(),
         ),

@@ -12,6 +12,7 @@ from pointsman.contracts.ids import new_server_id
 from pointsman.contracts.server import RegisterAnswer, ServerConfig, ServerRequest, ServerSecret
 from pointsman.services.registry import rules
 from pointsman.services.registry.store import ROUNDS_MAX, ServerStore, Stored
+from pointsman.services.runtime import tls
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.egress import EgressPolicy
 from pointsman.services.runtime.kv import RevisionMoved
@@ -39,6 +40,8 @@ class Registration:
         server_id = request.id or new_server_id()
         asked = rules.config_of(request, server_id, self._clock.now_ms())
         rules.check_egress(asked, request, self._policy)
+        if request.tls is not None:
+            tls.check(request.tls, asked.predict)
         for _ in range(ROUNDS_MAX):
             try:
                 return await self._register(asked, request, command.if_match)
@@ -51,20 +54,22 @@ class Registration:
         if if_match is not None and (stored.value is None or stored.revision != if_match):
             raise precondition_failed(f"server {asked.id} is not at revision {if_match}")
         if stored.value is None:
-            return await self._create(asked, request.api_key, stored.revision)
+            return await self._create(asked, request, stored.revision)
         secret = await self._store.secret(asked.id)
-        is_same_key = secret.value is not None and secret.value.api_key == request.api_key
-        if is_same_key and rules.is_same(stored.value, asked):
+        if rules.is_same_secret(secret.value, request) and rules.is_same(stored.value, asked):
             return _registered(asked.id, 200, stored.revision)
         if if_match is None:
             raise conflict(f"server {asked.id} is registered with another configuration; If-Match replaces it")
-        return await self._replace(asked, request.api_key, stored.revision, secret)
+        return await self._replace(asked, request, stored.revision, secret)
 
-    async def _create(self, config: ServerConfig, api_key: str | None, revision: int) -> Registered:
+    async def _create(self, config: ServerConfig, request: ServerRequest, revision: int) -> Registered:
         """Secret first, configuration last: nobody ever sees a server without its key."""
         credential = rules.CREDENTIAL_PREFIX + secrets.token_urlsafe(CREDENTIAL_BYTES)
         secret = ServerSecret(
-            api_key=api_key, credential_hash=rules.hashed(credential), signing_secret=new_signing_secret()
+            api_key=request.api_key,
+            credential_hash=rules.hashed(credential),
+            signing_secret=new_signing_secret(),
+            tls=request.tls,
         )
         await self._store.forget_orders(config.id)
         left_over = await self._store.secret(config.id)
@@ -85,11 +90,12 @@ class Registration:
             await self._store.put_secret(server_id, left_over.value, secret_revision)
 
     async def _replace(
-        self, config: ServerConfig, api_key: str | None, revision: int, secret: Stored[ServerSecret]
+        self, config: ServerConfig, request: ServerRequest, revision: int, secret: Stored[ServerSecret]
     ) -> Registered:
         """The credential and the signing secret stay; the server is probed anew before it gets tasks."""
-        if secret.value is not None and secret.value.api_key != api_key:
-            await self._store.put_secret(config.id, replace(secret.value, api_key=api_key), secret.revision)
+        if secret.value is not None and not rules.is_same_secret(secret.value, request):
+            asked = replace(secret.value, api_key=request.api_key, tls=request.tls)
+            await self._store.put_secret(config.id, asked, secret.revision)
         try:
             return _registered(config.id, 200, await self._store.put_config(config, revision))
         except RevisionMoved:

@@ -84,6 +84,11 @@ def is_same(stored: ServerConfig, asked: ServerConfig) -> bool:
     return replace(stored, registered_at=0) == replace(asked, registered_at=0)
 
 
+def is_same_secret(stored: ServerSecret | None, request: ServerRequest) -> bool:
+    """Whether the server is called with the same key and over the same TLS as asked."""
+    return stored is not None and stored.api_key == request.api_key and stored.tls == request.tls
+
+
 def hashed(credential: str) -> str:
     return hashlib.sha256(credential.encode()).hexdigest()
 

@@ -28,7 +28,6 @@ from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
 from pointsman.services.registry.registration import Registration
 from pointsman.services.registry.store import ServerStore
-from pointsman.services.runtime import egress
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Follower
 from pointsman.services.runtime.kv import KvBucket
@@ -57,8 +56,7 @@ class RegistryService:
         self._bus, self._clock = context.bus, context.clock
         self._fleet = Fleet()
         self._store = ServerStore(KvBucket(context.bus, subjects.BUCKET_SERVERS))
-        policy = egress.policy_of(context.settings.egress_allow)
-        self._registration = Registration(self._store, policy, context.clock)
+        self._registration = Registration(self._store, context.settings.egress, context.clock)
         self._orders = Orders(self._store, self._fleet, self._registration, context.clock)
         self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, context.clock)
         self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)

@@ -11,14 +11,16 @@ from pointsman.contracts.errors import refused
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-SCHEMES = frozenset({"http", "https"})
-PORTS_LOW = frozenset({80, 443})
-PORT_FREE_MIN, PORT_MAX = 1024, 65_535
+SCHEMES = ("http", "https")
+PORTS = ("80", "443", "1024-65535")
+PORT_MAX = 65_535
+PORT_OF = {"http": 80, "https": 443}
 HOST_LENGTH_MAX = 253
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _SUSPICIOUS = re.compile(r"[\\<>\"^`{|}]")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_PORTS = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})?")
 _NUMBER = re.compile(r"\d+|0[xX][0-9A-Fa-f]*")
 _LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 _LOOPBACK = IPv4Address("127.0.0.1")
@@ -46,13 +48,28 @@ GLOBAL_V6 = IPv6Network("2000::/3")
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """Networks that are allowed although they are not public."""
+    """`allowed`: networks that are allowed although they are not public."""
 
-    allowed: tuple[Network, ...] = ()
+    allowed: tuple[Network, ...]
+    schemes: tuple[str, ...]
+    ports: tuple[range, ...]
 
 
-def policy_of(cidrs: Iterable[str]) -> EgressPolicy:
-    return EgressPolicy(tuple(ip_network(cidr) for cidr in cidrs))
+def policy_of(cidrs: Iterable[str], schemes: Iterable[str] = SCHEMES, ports: Iterable[str] = PORTS) -> EgressPolicy:
+    """`ports` are numbers and ranges such as `8000-8099`; ValueError that says which entry is none."""
+    return EgressPolicy(
+        tuple(ip_network(cidr) for cidr in cidrs), tuple(schemes), tuple(ports_of(entry) for entry in ports)
+    )
+
+
+def ports_of(entry: str) -> range:
+    first, _, last = entry.partition("-")
+    if not _PORTS.fullmatch(entry):
+        raise ValueError(f"{entry} is neither a port nor a range FIRST-LAST")
+    ports = range(int(first), int(last or first) + 1)
+    if not ports or ports[0] < 1 or ports[-1] > PORT_MAX:
+        raise ValueError(f"{entry} is not within 1-{PORT_MAX}")
+    return ports
 
 
 def check_url(url: str, policy: EgressPolicy, field: str = "url") -> None:
@@ -76,12 +93,12 @@ def url_denied(url: str, policy: EgressPolicy) -> str | None:
         port = parts.port
     except ValueError as error:
         return f"not a URL ({error})"
-    return _form_denied(url, parts, port) or _host_denied(parts, policy)
+    return _form_denied(url, parts, policy) or _port_denied(parts, port, policy) or _host_denied(parts, policy)
 
 
-def _form_denied(url: str, parts: SplitResult, port: int | None) -> str | None:
-    if parts.scheme not in SCHEMES:
-        return "the scheme must be http or https"
+def _form_denied(url: str, parts: SplitResult, policy: EgressPolicy) -> str | None:
+    if parts.scheme not in policy.schemes:
+        return f"the scheme must be {' or '.join(policy.schemes)} (egress_schemes)"
     if not url[len(parts.scheme) :].startswith("://") or not parts.hostname:
         return "the URL has no host"
     if "@" in parts.netloc:
@@ -90,9 +107,22 @@ def _form_denied(url: str, parts: SplitResult, port: int | None) -> str | None:
         return "a fragment is not allowed in a URL"
     if parts.netloc.endswith(":"):
         return "the port is empty"
-    if port is not None and port not in PORTS_LOW and not PORT_FREE_MIN <= port <= PORT_MAX:
-        return f"port {port} is not allowed; use 80, 443 or {PORT_FREE_MIN} and above"
     return None
+
+
+def _port_denied(parts: SplitResult, port: int | None, policy: EgressPolicy) -> str | None:
+    return port_denied(PORT_OF[parts.scheme] if port is None else port, policy)
+
+
+def port_denied(port: int, policy: EgressPolicy) -> str | None:
+    """The rule that forbids this port, or None."""
+    if any(port in ports for ports in policy.ports):
+        return None
+    return f"port {port} is not allowed; egress_ports has {', '.join(_shown(ports) for ports in policy.ports)}"
+
+
+def _shown(ports: range) -> str:
+    return f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
 
 
 def _host_denied(parts: SplitResult, policy: EgressPolicy) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pointsman.services.runtime import settings_rules
+from pointsman.services.runtime import egress, settings_rules
 from pointsman.services.runtime.settings_rules import SettingsError
 
 PREFIX = "POINTSMAN_"
@@ -53,6 +53,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     egress_allow: Annotated[
         tuple[str, ...], Meta(description="Private networks (CIDR) in which backends may live.", max_length=256)
     ] = ()
+    egress_schemes: Annotated[
+        tuple[Literal["http", "https"], ...],
+        Meta(description="Schemes of backend URLs; `https` alone refuses plain HTTP.", min_length=1, max_length=2),
+    ] = ("http", "https")
+    egress_ports: Annotated[
+        tuple[str, ...], Meta(description="Ports and ranges at which backends may listen.", min_length=1, max_length=64)
+    ] = egress.PORTS
+    final_statuses: Annotated[
+        tuple[Annotated[int, Meta(ge=400, le=599)], ...],
+        Meta(description="HTTP statuses of a backend that fail a task for good.", max_length=64),
+    ] = (400, 404, 410, 413, 422)
     max_backlog: Annotated[
         int, Meta(description="Waiting tasks from which on new ones get 429.", ge=1, le=100_000_000)
     ] = 1_000_000
@@ -70,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{row.name}={row.value!r}' for row in describe(self))})"
+
+    @property
+    def egress(self) -> egress.EgressPolicy:
+        """Where calls may go."""
+        return egress.policy_of(self.egress_allow, self.egress_schemes, self.egress_ports)
 
     @property
     def base_url(self) -> str:
@@ -149,9 +165,15 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
         if key.startswith(PREFIX) and key != CONFIG_ENV
     }
     _refuse_unknown(values, env_name)
-    if "egress_allow" in values:
-        values["egress_allow"] = [part.strip() for part in values["egress_allow"].split(",") if part.strip()]
-    return values
+    return values | {name: _listed(values[name]) for name in _lists() if name in values}
+
+
+def _lists() -> set[str]:
+    return {field.name for field in msgspec.structs.fields(Settings) if isinstance(field.default, tuple)}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _beneath(running: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +251,7 @@ def _doc(annotation: Any) -> str:
 
 
 def _as_text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _has_file(settings: Settings, name: str) -> bool:

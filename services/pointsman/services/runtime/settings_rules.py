@@ -6,6 +6,8 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pointsman.services.runtime.egress import ports_of
+
 if TYPE_CHECKING:
     from pointsman.services.runtime.settings import Settings
 
@@ -17,13 +19,16 @@ HTTP_SCHEMES = frozenset({"http", "https"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 
+NEVER_FINAL = frozenset({409, 429, 503})
+
+
 class SettingsError(ValueError):
     """A setting that is unknown, malformed or at odds with another; the message names it."""
 
 
 def check(settings: Settings) -> None:
     """Refuse settings that contradict each other; raises SettingsError."""
-    for rule in (_nats, _credentials, _postgres, _secret, _public_url, _egress):
+    for rule in (_nats, _credentials, _postgres, _secret, _public_url, _egress, _final_statuses):
         rule(settings)
 
 
@@ -69,6 +74,17 @@ def _egress(settings: Settings) -> None:
             ipaddress.ip_network(network)
         except ValueError as error:
             raise SettingsError(f"egress_allow: {error}") from error
+    for entry in settings.egress_ports:
+        try:
+            ports_of(entry)
+        except ValueError as error:
+            raise SettingsError(f"egress_ports: {error}") from error
+
+
+def _final_statuses(settings: Settings) -> None:
+    for status in settings.final_statuses:
+        if status in NEVER_FINAL:
+            raise SettingsError(f"final_statuses: {status} has a meaning of its own and cannot be final")
 
 
 def _url(url: str, schemes: frozenset[str], name: str) -> None:

@@ -22,7 +22,6 @@ from pointsman.contracts.subjects import (
 )
 from pointsman.contracts.task import BatchAnswer, BatchRequest
 from pointsman.services.runtime.context import Context
-from pointsman.services.runtime.egress import policy_of
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.loop import gather_all
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
@@ -55,7 +54,7 @@ class TaskService:
         self._shelf = Shelf(live, Archive(bus))
         self._backlog = Backlog(settings.max_backlog)
         keys = IdempotencyKeys(KvBucket(bus, BUCKET_IDEMPOTENCY))
-        self._submission = Submission(self._shelf, keys, clock, policy_of(settings.egress_allow), self._backlog)
+        self._submission = Submission(self._shelf, keys, clock, settings.egress, self._backlog)
         self._reports = Reports(
             bus, self._shelf, Settler(live, clock, Random()), AttemptTokens(settings.jwt_secret), clock
         )

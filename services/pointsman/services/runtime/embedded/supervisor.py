@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -93,6 +94,7 @@ class System:
         self._stores = [self._kept(broker), self._kept(database)]
         await asyncio.gather(*(store.ready(within_s=STORES_WITHIN_S) for store in self._stores))
         self._settings = settled(self._asked, self._home, broker, database, port)
+        _warn_of_egress(self._settings)
         self._note()
         await self._migrate(self._settings)
         self._services = [self._kept(self._group(names, self._settings)) for names in GROUPS]
@@ -169,6 +171,14 @@ def settled(asked: Settings, home: Path, broker: Nats, database: Postgres, port:
         replicas=1,
         data_dir=str(home),
     )
+
+
+def _warn_of_egress(settings: Settings) -> None:
+    if any(ip_network(network).is_loopback for network in settings.egress_allow):
+        log.warning(
+            "LOOPBACK IS OPEN: tasks are sent to servers on this machine's own addresses; close it with egress_allow",
+            egress_allow=settings.egress_allow,
+        )
 
 
 def _port(settings: Settings) -> int:
