@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from pointsman.contracts.task import RESULT_BYTES_MAX
 from pointsman.services.runtime.outcomes import Accepted, Failed, Lost, Succeeded, TimedOut
 from pointsman.services.runtime.settling import Settled
 from tests.support.backends import Backend
-from tests.support.executor_bench import CLOCK, SERVER, WITHIN_S, bench, handover_of, listening, read_one
+from tests.support.executor_bench import CLOCK, SERVER, WITHIN_S, bench, handover_of
 
 
 @pytest.fixture
@@ -177,51 +176,6 @@ async def test_a_stop_hands_back_what_does_not_end(backend: Backend, monkeypatch
         assert isinstance(b.outcomes[short.task_id], Succeeded)
         last = b.wire.heard(subjects.VIEW_EXECUTORS, ExecutorBeat)[-1]
         assert (last.stopping, last.running) == (True, ())
-
-
-async def test_a_server_that_closes_an_idle_connection_as_we_send_spends_no_attempt() -> None:
-    async with closing_after_first() as url, bench(url) as b:
-        assert isinstance(await b.run("ok"), Succeeded)
-        assert await b.run("ok") == Lost(reason="the server closed an idle connection")
-        assert isinstance(await b.run("ok"), Succeeded)
-
-
-async def test_a_server_that_closes_a_new_connection_fails_the_attempt() -> None:
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    async with listening(hang_up) as url, bench(url) as b:
-        outcome = await b.run("ok")
-        assert isinstance(outcome, Failed)
-        assert outcome.server_fault
-
-
-async def test_a_bomb_is_not_unpacked() -> None:
-    async def bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00")
-        writer.close()
-
-    async with listening(bomb) as url, bench(url) as b:
-        outcome = await b.run("ok")
-        assert isinstance(outcome, Failed)
-        assert outcome.server_fault
-        assert "gzip" in outcome.error
-
-
-@asynccontextmanager
-async def closing_after_first() -> AsyncIterator[str]:
-    """Answers the first request of each connection, promises to keep it, and hangs up on the next."""
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_one(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    async with listening(connection) as url:
-        yield url
 
 
 async def reached(backend: Backend, handover: Handover) -> None:

@@ -14,7 +14,7 @@ from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import CurrentAttempt, TaskRecord
 from pointsman.services.instance.answer import outcome_of
 from pointsman.services.instance.backend import Backends, note_dialling
-from pointsman.services.instance.faults import outcome_of_fault
+from pointsman.services.instance.faults import may_be_stale, outcome_of_fault
 from pointsman.services.instance.fleet import Fleet, Target
 from pointsman.services.instance.request import body_of, callback_url, headers_of
 from pointsman.services.runtime.clock import Clock
@@ -118,5 +118,6 @@ class Attempts:
             answer = await self._backends.ask("POST", target.predict, headers, body, tls=target.tls)
         except (aiohttp.ClientError, OSError) as error:
             elapsed_s = self._clock.monotonic_s() - started_s
-            return outcome_of_fault(error, reused=not dialled.fresh, elapsed_s=elapsed_s)
+            stale = may_be_stale(reused=not dialled.fresh, elapsed_s=elapsed_s, before=call.handover.lease.attempts)
+            return outcome_of_fault(error, maybe_stale=stale)
         return outcome_of(answer, now=self._clock.now_ms(), final_statuses=self._final_statuses)
