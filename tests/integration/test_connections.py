@@ -135,6 +135,40 @@ async def test_a_task_that_met_two_of_them_in_a_row_has_failed(then: Then) -> No
         assert outcome.server_fault
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"poison"',
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n" * 3,
+    ],
+)
+async def test_an_answer_to_nothing_is_not_the_next_task_s(extra: bytes) -> None:
+    """What a server sends on idle connections, all eight of them, is never read as a result."""
+    said = asyncio.Event()
+
+    async def speak_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await said.wait()
+        writer.write(extra)
+        await read_one(reader)
+        writer.write(OK)
+        await reader.read()
+
+    async with counting(speak_again, work_s=0.05) as seen, bench(seen.url) as b:
+        handovers = [handover_of("ok") for _ in range(8)]
+        for handover in handovers:
+            await b.hand(handover)
+        for handover in handovers:
+            assert isinstance(await b.outcome(handover), Succeeded)
+        said.set()
+        await asyncio.sleep(0.1)
+        outcome = await b.run("ok")
+        assert isinstance(outcome, Succeeded)
+        assert bytes(outcome.result) == b"{}"
+        assert (seen.opened, seen.requests) == (9, 9)
+
+
 async def test_half_an_answer_is_never_an_idle_connection() -> None:
     async with counting(answer_half_of_the_next) as seen, bench(seen.url) as b:
         assert isinstance(await b.run("ok"), Succeeded)

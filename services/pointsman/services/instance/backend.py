@@ -3,11 +3,13 @@
 import errno
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from pointsman.contracts.errors import PointsmanError
@@ -47,6 +49,18 @@ def note_dialling() -> Dialled:
     return dialled
 
 
+class Unsolicited(aiohttp.ClientConnectionError):
+    """A pooled connection on which an answer lay that nobody had asked for; nothing was sent on it."""
+
+
+class _Request(aiohttp.ClientRequest):
+    def send(self, conn: Connection) -> Awaitable[aiohttp.ClientResponse]:  # type: ignore[override]
+        """What arrived while the connection was idle (a 408, a second answer) would be taken as the answer to this."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise Unsolicited("the server sent an answer to nothing")
+        return super().send(conn)
+
+
 class Backends:
     """One session for all servers, a pool of connections for each origin.
 
@@ -75,6 +89,7 @@ class Backends:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
             trust_env=False,
+            request_class=_Request,
             auto_decompress=False,
         )
 
@@ -96,21 +111,35 @@ class Backends:
         assert self._session is not None
         if reason := self._denied(url):
             raise PermissionError(errno.EACCES, reason)
-        response = await self._session.request(
-            method,
-            url,
-            data=body,
-            headers=headers,
-            allow_redirects=False,
-            ssl=True if tls is None else self._context(tls),
-            server_hostname=None if tls is None else tls.server_name,
-        )
+        response = await self._sent(self._session, method, url, headers, body, tls)
         try:
             read, is_cut = await _read(response, limit)
         except BaseException:
             response.close()
             raise
         return Answer(response.status, response.headers, read, is_cut)
+
+    async def _sent(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        tls: Tls | None,
+    ) -> aiohttp.ClientResponse:
+        """The answer's head; each pooled connection that cannot be trusted any more is closed on the way."""
+        while True:
+            with suppress(Unsolicited):
+                return await session.request(
+                    method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=True if tls is None else self._context(tls),
+                    server_hostname=None if tls is None else tls.server_name,
+                )
 
     def _denied(self, url: URL) -> str | None:
         """The rule that forbids this URL's form; what is registered may be older than the policy."""
