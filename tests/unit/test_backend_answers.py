@@ -196,3 +196,63 @@ def test_sound_json_is_kept_byte_by_byte(value: object) -> None:
     body = msgspec.json.encode(value)
     kept = bytes(result_of(body))
     assert kept == body or b"\\u0000" in body
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "expected"),
+    [
+        ("iso-8859-1", "grüße".encode("latin-1"), "grüße"),
+        ('"ISO-8859-15"', "10 €".encode("iso-8859-15"), "10 €"),
+        ("windows-1252", b"\x93so\x94", "“so”"),
+        ("utf-16", "grüße".encode("utf-16"), "grüße"),
+        ("shift_jis", "電車".encode("shift_jis"), "電車"),
+        ("gb18030", "火车".encode("gb18030"), "火车"),
+        ("UTF-8", "grüße".encode(), "grüße"),
+        ("utf-8", b"gr\xfc", "gr\ufffd"),
+        ("us-ascii", "grüße".encode(), "grüße"),
+        ("unheard-of", "grüße".encode(), "grüße"),
+        ("utf-7", b"+AGE-", "+AGE-"),
+        ("rot13", b"uryyb", "uryyb"),
+        ("zip", b"x", "x"),
+        ("idna", b"xn--a", "xn--a"),
+        ("unicode_escape", b"\\x41", "\\x41"),
+        ("", b"plain", "plain"),
+    ],
+)
+def test_text_is_read_in_its_charset(charset: str, body: bytes, expected: str) -> None:
+    found = outcome(200, body, {"Content-Type": f"text/plain; charset={charset}"})
+    assert isinstance(found, Succeeded)
+    assert msgspec.json.decode(bytes(found.result)) == expected
+
+
+def test_json_in_another_charset_is_json_still_and_so_are_its_errors() -> None:
+    headers = {"Content-Type": "application/json;charset=ISO-8859-1"}
+    found = outcome(200, '{"status":"success","result":{"ort":"Köln"}}'.encode("latin-1"), headers)
+    assert isinstance(found, Succeeded)
+    assert msgspec.json.decode(bytes(found.result)) == {"ort": "Köln"}
+    assert failed(422, '{"error":"kein Gleis für Köln"}'.encode("latin-1"), headers).error.endswith("für Köln")
+
+
+def test_a_result_that_grows_beyond_the_limit_in_utf8_is_too_large() -> None:
+    found = outcome(200, b"\xfc" * (RESULT_BYTES_MAX - 2), {"Content-Type": "text/plain; charset=latin-1"})
+    assert isinstance(found, Failed)
+    assert found.code == "result-too-large"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, chunked", "zstd"])
+def test_a_transfer_coding_nobody_asked_for_is_the_server_s_fault(coding: str) -> None:
+    assert failed(200, b"\x1f\x8b", {"Transfer-Encoding": coding}).server_fault
+    assert result(200, b"{}") == b"{}"
+    assert isinstance(outcome(200, b"{}", {"Transfer-Encoding": "Chunked"}), Succeeded)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_will_never_take_it_is_not_asked_again(status: int) -> None:
+    assert failed(status, b"", {"X-Pointsman-Retry": "no", "Retry-After": "3"}).final
+
+
+def test_which_statuses_are_final_is_the_operator_s_to_say() -> None:
+    for final, status, expected in (({501}, 501, True), ({501}, 404, False), (set(), 400, False)):
+        found = outcome_of(Answer(status, {}, b""), now=NOW, final_statuses=frozenset(final))
+        assert isinstance(found, Failed)
+        assert found.final is expected

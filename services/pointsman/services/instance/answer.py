@@ -1,7 +1,7 @@
 """What a backend's answer means: the table of `API.md` §4. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -52,9 +52,10 @@ def outcome_of(answer: Answer, *, now: int, final_statuses: frozenset[int]) -> O
 
     `final_statuses` fail a task for good; which they are is the operator's to say.
     """
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    if encoding := _encoding(answer.headers):
         return _malformed(answer, f"the body is encoded ({encoding[:20]}) although that was not asked for")
+    if charset := content.charset_of(answer.headers.get("Content-Type", "")):
+        answer = replace(answer, body=content.in_utf8(answer.body, charset))
     if answer.status in TAKEN:
         return Accepted(http_status=answer.status)
     if answer.status in DONE:
@@ -64,6 +65,15 @@ def outcome_of(answer: Answer, *, now: int, final_statuses: frozenset[int]) -> O
     if answer.status < 400:
         return _malformed(answer, _unexpected(answer.status))
     return _failed(answer, now, is_final=answer.status in final_statuses or _forbids_retry(answer))
+
+
+def _encoding(headers: Mapping[str, str]) -> str:
+    """How the body would have to be unpacked before it can be read; empty for a plain one."""
+    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        encoding = headers.get(name, "").strip().lower()
+        if encoding and encoding != plain:
+            return encoding
+    return ""
 
 
 def _done(answer: Answer) -> Outcome:
@@ -119,7 +129,7 @@ def _malformed(answer: Answer, error: str) -> Failed:
 
 
 def _unexpected(status: int) -> str:
-    if 300 <= status < 400:
+    if 300 <= status < 400 and status != HTTPStatus.NOT_MODIFIED:
         return f"HTTP {status}: redirects are not followed"
     return f"HTTP {status} is not an answer to a task"
 

@@ -1,5 +1,6 @@
 """What a backend's body is as a stored result: JSON as it came when it is sound, else its text. Pure."""
 
+import codecs
 import re
 
 import msgspec
@@ -9,6 +10,11 @@ from pointsman.contracts.base import NULL
 DEPTH_MAX = 64
 BOM = b"\xef\xbb\xbf"
 
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9._:+-]{1,40})", re.IGNORECASE)
+_LEGACY = re.compile(
+    r"iso8859-\d+|cp125\d|cp(866|874|932|949|950)|koi8-[ru]|utf-(16|32)(-[lb]e)?"
+    r"|shift_jis|euc_(jp|kr)|iso2022_jp|gb(2312|k|18030)|big5|mac-roman"
+)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -46,6 +52,22 @@ def is_shallow(body: bytes) -> bool:
         if not brackets:
             return True
     return False
+
+
+def charset_of(content_type: str) -> str:
+    """The codec of a body that says it is not in UTF-8; empty when it is, or when the name is none we know."""
+    if "charset" not in content_type.lower():
+        return ""
+    found = _CHARSET.search(content_type)
+    try:
+        name = codecs.lookup(found[1]).name if found else ""
+    except LookupError:
+        return ""
+    return name if _LEGACY.fullmatch(name) else ""
+
+
+def in_utf8(body: bytes, charset: str) -> bytes:
+    return body.decode(charset, "replace").encode()
 
 
 def text_of(body: bytes) -> str:
