@@ -176,6 +176,21 @@ async def test_a_stop_hands_back_what_does_not_end(backend: Backend, monkeypatch
         assert isinstance(b.outcomes[short.task_id], Succeeded)
         last = b.wire.heard(subjects.VIEW_EXECUTORS, ExecutorBeat)[-1]
         assert (last.stopping, last.running) == (True, ())
+        assert b.wire.heard(subjects.VIEW_RELEASES, Release) == []
+
+
+@pytest.mark.parametrize("declared", [{"cancel": True}, {"cancel_on_disconnect": True}])
+async def test_a_stop_gives_the_slot_back_where_the_server_is_known_to_end(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, declared: dict[str, bool]
+) -> None:
+    monkeypatch.setattr("pointsman.services.instance.executor.STOP_WAIT_S", 0.2)
+    async with bench(backend.url, **declared) as b:
+        hanging = handover_of("hang")
+        await b.hand(hanging)
+        await reached(backend, hanging)
+        await b.executor.stop()
+        assert b.outcomes[hanging.task_id] == Lost(reason="the executor stopped", may_still_run=True)
+        assert [release.task_id for release in b.wire.heard(subjects.VIEW_RELEASES, Release)] == [hanging.task_id]
 
 
 async def reached(backend: Backend, handover: Handover) -> None:

@@ -165,7 +165,7 @@ async def bench(
         wire,  # type: ignore[arg-type]
         EXECUTOR,
         attempts=attempts,
-        canceller=Canceller(fleet, backends),
+        canceller=Canceller(fleet, backends, CLOCK),
         settle=settle,
         limit=limit,
         clock=CLOCK,

@@ -7,7 +7,8 @@ import aiohttp
 from pointsman.contracts.execution import Abort
 from pointsman.services.instance.backend import Backends
 from pointsman.services.instance.fleet import Fleet, Target
-from pointsman.services.instance.request import HEADER_ATTEMPT, HEADER_TASK_ID
+from pointsman.services.instance.request import cancel_headers_of
+from pointsman.services.runtime.clock import Clock
 
 CANCEL_S = 2.0
 CANCEL_BYTES_MAX = 64 * 1024
@@ -15,9 +16,10 @@ GONE = frozenset({404, 410})
 
 
 class Canceller:
-    def __init__(self, fleet: Fleet, backends: Backends) -> None:
+    def __init__(self, fleet: Fleet, backends: Backends, clock: Clock) -> None:
         self._fleet = fleet
         self._backends = backends
+        self._clock = clock
 
     async def is_over(self, abort: Abort, *, call_was_open: bool) -> bool:
         """Tell the server, if it wants to be told; whether it is then known not to run the attempt.
@@ -33,9 +35,7 @@ class Canceller:
         return call_was_open and target.config.cancel_on_disconnect
 
     async def _told(self, target: Target, abort: Abort) -> bool:
-        headers = {HEADER_TASK_ID: abort.task_id, HEADER_ATTEMPT: str(abort.number)}
-        if target.authorization is not None:
-            headers["Authorization"] = target.authorization
+        headers = cancel_headers_of(target, abort, now=self._clock.now_ms())
         try:
             async with asyncio.timeout(CANCEL_S):
                 url = target.task_url(abort.task_id)

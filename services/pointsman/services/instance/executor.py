@@ -128,10 +128,19 @@ class Executor:
     async def _conclude(self, call: Call, record: TaskRecord, outcome: Outcome) -> None:
         settled = await self._settled(call, record, outcome)
         await self._tell(call, outcome)
-        if settled is not Settled.STALE:
-            return
-        if not isinstance(outcome, Accepted) or await self._canceller.is_over(_abort_of(call), call_was_open=False):
+        if await self._is_free(call, outcome, settled):
             await self._release(call)
+
+    async def _is_free(self, call: Call, outcome: Outcome, settled: Settled) -> bool:
+        """Whether the slot is free although the leader cannot read that in the record."""
+        match outcome:
+            case Lost() if outcome.may_still_run:
+                return await self._canceller.is_over(_abort_of(call), call_was_open=True)
+            case Accepted():
+                stale = settled is Settled.STALE
+                return stale and await self._canceller.is_over(_abort_of(call), call_was_open=False)
+            case _:
+                return settled is Settled.STALE
 
     async def _settled(self, call: Call, record: TaskRecord, outcome: Outcome) -> Settled:
         """Commit, over an outage of the bus too: an answer once got is not thrown away."""

@@ -10,6 +10,7 @@ import msgspec
 from multidict import CIMultiDict
 
 from pointsman.contracts import trace
+from pointsman.contracts.execution import Abort
 from pointsman.contracts.ids import TASK_PREFIX
 from pointsman.contracts.record import CurrentAttempt, TaskRecord
 from pointsman.services.instance.fleet import Target
@@ -60,18 +61,15 @@ def headers_of(
     target: Target, record: TaskRecord, attempt: CurrentAttempt, token: str, body: bytes, *, now: int, rng: Random
 ) -> CIMultiDict[str]:
     """`now` in ms since the epoch; `webhook-id` stays the same for all attempts of one generation."""
-    message_id, timestamp = f"{record.id}-{record.generation}", str(now // 1000)
     headers = CIMultiDict(
         {
+            **signed(target, f"{record.id}-{record.generation}", body, now),
             "Content-Type": "application/json",
             HEADER_TASK_ID: record.id,
             HEADER_ATTEMPT: str(attempt.number),
             HEADER_ATTEMPT_TOKEN: token,
             HEADER_DEADLINE: str(attempt.deadline),
             HEADER_START_BY: str(attempt.start_by),
-            WEBHOOK_ID: message_id,
-            WEBHOOK_TIMESTAMP: timestamp,
-            WEBHOOK_SIGNATURE: signatures(target.keys(now), message_id, timestamp, body),
             "traceparent": traceparent(record, rng),
         }
     )
@@ -80,8 +78,28 @@ def headers_of(
     return headers
 
 
+def cancel_headers_of(target: Target, abort: Abort, *, now: int) -> dict[str, str]:
+    """Of the DELETE that tells a server to end an attempt; it is signed like a task, with an empty body."""
+    headers = {
+        **signed(target, f"{abort.task_id}-{abort.generation}-{abort.number}-cancel", b"", now),
+        HEADER_TASK_ID: abort.task_id,
+        HEADER_ATTEMPT: str(abort.number),
+    }
+    return headers if target.authorization is None else headers | {"Authorization": target.authorization}
+
+
+def signed(target: Target, message_id: str, body: bytes, now: int) -> dict[str, str]:
+    """Standard Webhooks 1.0.0."""
+    timestamp = str(now // 1000)
+    return {
+        WEBHOOK_ID: message_id,
+        WEBHOOK_TIMESTAMP: timestamp,
+        WEBHOOK_SIGNATURE: signatures(target.keys(now), message_id, timestamp, body),
+    }
+
+
 def signatures(keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> str:
-    """Standard Webhooks 1.0.0: per key `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, by spaces."""
+    """Per key `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, by spaces."""
     signed = b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), body)
     macs = (hmac.digest(key, signed, hashlib.sha256) for key in keys)
     return " ".join("v1," + base64.b64encode(mac).decode() for mac in macs)

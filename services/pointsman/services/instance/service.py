@@ -166,7 +166,7 @@ def executor(context: Context, name: str, fleet: Fleet, backends: Backends) -> E
             clock=clock,
             rng=Random(),
         ),
-        canceller=Canceller(fleet, backends),
+        canceller=Canceller(fleet, backends, clock),
         settle=settle,
         limit=settings.executor_concurrency,
         clock=clock,
