@@ -143,11 +143,13 @@ class Backends:
 
     def _denied(self, url: URL) -> str | None:
         """The rule that forbids this URL's form; what is registered may be older than the policy."""
-        if url not in self._judged:
+        try:
+            return self._judged[url]
+        except KeyError:
             if len(self._judged) >= JUDGED_MAX:
                 self._judged.clear()
-            self._judged[url] = url_denied(str(url), self._policy)
-        return self._judged[url]
+            self._judged[url] = reason = url_denied(str(url), self._policy)
+            return reason
 
     def _context(self, tls: Tls) -> ssl.SSLContext:
         if tls not in self._contexts:
