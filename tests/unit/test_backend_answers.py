@@ -1,5 +1,7 @@
 """What a backend's answer means: the table of API.md §4, row by row."""
 
+import time
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -170,11 +172,20 @@ def test_a_long_error_is_cut() -> None:
         ("soon", None),
         ("", None),
         ("Mon, 21 Sep 2026 14:13:30 GMT", 10_000),
+        ("Monday, 21-Sep-26 14:13:30 GMT", 10_000),
+        ("Mon Sep 21 14:13:30 2026", 10_000),
+        ("Mon, 21 Sep 2026 14:13:30 -0000", 10_000),
+        ("Mon, 21 Sep 2026 16:13:30 +0200", 10_000),
+        ("Mon, 31 Feb 2026 14:13:30 GMT", None),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600_000),
     ],
 )
-def test_retry_after_in_both_its_forms(value: str | None, expected: int | None) -> None:
+def test_retry_after_in_both_its_forms(
+    value: str | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     assert retry_after_ms(value, NOW) == expected
 
 

@@ -4,32 +4,17 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import importlib.util
 import json
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "examples"
+from tests.support.kit import kit
+
 SECRET = "whsec_" + base64.b64encode(b"the secret of the tests, 32 bytes").decode()
 OLD = "whsec_" + base64.b64encode(b"the secret before it").decode()
-
-
-def _loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("pointsman_kit", EXAMPLES / "pointsman_kit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pointsman_kit"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit = _loaded()
 
 
 def request(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -199,7 +200,8 @@ def retry_after_ms(value: str | None, now: int) -> int | None:
     if text.isascii() and text.isdecimal():
         return min(int(text[:10]) * 1000, RETRY_AFTER_MS_MAX)
     try:
-        at = parsedate_to_datetime(text).timestamp()
+        at = parsedate_to_datetime(text)
+        at_s = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0, min(round(at * 1000) - now, RETRY_AFTER_MS_MAX))
+    return max(0, min(round(at_s * 1000) - now, RETRY_AFTER_MS_MAX))
