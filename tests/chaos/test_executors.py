@@ -69,7 +69,7 @@ class Yard:
             async with self.beats() as beats:
                 await eventually(lambda: self.heard(beats), "two executors are heard")
                 tasks = [TASK | {"payload": {"behave": behave}} for _ in range(LIMIT)]
-                ids = [await self.rest.accepted(task) for task in tasks]
+                ids = await asyncio.gather(*(self.rest.accepted(task) for task in tasks))
                 await eventually(beats.share, "both executors run a fair share")
             yield ids, second
 

@@ -234,6 +234,18 @@ async def test_tasks_submitted_before_the_balancer_started_are_dispatched(yard: 
     assert {handed.task_id for handed in await yard.executor.next(10)} == set(ids)
 
 
+async def test_a_burst_is_shared_by_the_executors(fake_yard: Yard) -> None:
+    yard = fake_yard
+    other = Executor(await yard.world.connect("y"), yard.store, yard.world, "y")
+    await other.start()
+    await yard.server("a", limit=20)
+    await yard.balancer("one")
+    ids = [await yard.submit(run_at=yard.world.clock.now_ms() + 2_000) for _ in range(20)]
+    await until(lambda: len(yard.executor.handed) + len(other.handed) == len(ids))
+    assert len(yard.executor.handed) == len(other.handed) == 10
+    await other.die()
+
+
 async def test_of_two_replicas_one_dispatches_and_the_other_takes_over_when_it_stops(yard: Yard) -> None:
     await yard.server("a", limit=100)
     for name in ("one", "two"):

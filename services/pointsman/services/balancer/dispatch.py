@@ -116,7 +116,12 @@ class Dispatcher:
                 if self._model.pending.is_unsettled:
                     self.schedule()
                 return
+            self._count(executor, 1)
             self._background.run(self._commit(decision, executor, now), "commit")
+
+    def _count(self, executor: str, by: int) -> None:
+        """What is on its way to an executor counts as its own: a burst would all go to the one that is idle now."""
+        self._model.by_executor[executor] = self._model.by_executor.get(executor, 0) + by
 
     async def _commit(self, decision: Decision, executor: str, now: int) -> None:
         entry, raw = decision.entry, decision.entry.raw
@@ -140,6 +145,8 @@ class Dispatcher:
             self._model.withdraw(decision, self._clock.now_ms())
         else:
             await self._hand_over(decision, lease, revision, raw)
+        finally:
+            self._count(executor, -1)
         self.schedule()
 
     async def _hand_over(self, decision: Decision, lease: Lease, revision: int, raw: bytes | None) -> None:
