@@ -169,6 +169,23 @@ async def test_an_answer_to_nothing_is_not_the_next_task_s(extra: bytes) -> None
         assert (seen.opened, seen.requests) == (9, 9)
 
 
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.9\r\n", b"220 mail ESMTP\r\n", OK, OK * 2])
+async def test_a_server_that_speaks_first_is_asked_once(banner: bytes) -> None:
+    seen = Counted()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.enter()
+        writer.write(banner)
+        await reader.read()
+        writer.close()
+
+    async with listening(speak) as url:
+        for _ in range(10):
+            async with bench(url) as b:
+                assert isinstance(await b.run("ok"), Failed | Succeeded)
+        assert seen.opened == 10
+
+
 async def test_half_an_answer_is_never_an_idle_connection() -> None:
     async with counting(answer_half_of_the_next) as seen, bench(seen.url) as b:
         assert isinstance(await b.run("ok"), Succeeded)

@@ -4,7 +4,6 @@ import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -129,8 +128,9 @@ class Backends:
         tls: Tls | None,
     ) -> aiohttp.ClientResponse:
         """The answer's head; each pooled connection that cannot be trusted any more is closed on the way."""
+        dialled = _DIALLED.get() or note_dialling()
         while True:
-            with suppress(Unsolicited):
+            try:
                 return await session.request(
                     method,
                     url,
@@ -140,6 +140,9 @@ class Backends:
                     ssl=True if tls is None else self._context(tls),
                     server_hostname=None if tls is None else tls.server_name,
                 )
+            except Unsolicited:
+                if dialled.fresh:
+                    raise
 
     def _denied(self, url: URL) -> str | None:
         """The rule that forbids this URL's form; what is registered may be older than the policy."""
