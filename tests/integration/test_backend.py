@@ -108,6 +108,7 @@ async def test_no_call_is_made_where_the_policy_forbids_the_address(backend: Bac
 async def test_an_attempt_that_is_late_or_too_many_or_not_registered_is_handed_back(backend: Backend) -> None:
     async with bench(backend.url, limit=1, cancel_on_disconnect=True) as b:
         assert await b.run("ok", start_in_ms=-1) == Lost(reason="started too late")
+        assert isinstance(await b.run("ok", start_in_ms=-1, timeout_ms=-1), TimedOut)
         slow = handover_of("hang")
         await b.hand(slow)
         assert await b.run("ok") == Lost(reason="the executor is full")

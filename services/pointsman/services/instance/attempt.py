@@ -89,6 +89,8 @@ class Attempts:
         if target is None:
             return Lost(reason=f"server {call.attempt.server_id} is not registered")
         now = self._clock.now_ms()
+        if now >= call.attempt.deadline:
+            return TimedOut(error="the attempt timed out before it was sent")
         if now > call.attempt.start_by:
             return Lost(reason="started too late")
         if call.is_ended:
