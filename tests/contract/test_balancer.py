@@ -19,8 +19,10 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.execution import Abort, ExecutorBeat, Handover, Release, attempt_key
 from pointsman.contracts.ids import new_operation_id, new_task_id
 from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.record import Lease, RetryPolicy, TaskRecord, TaskSpec
 from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
+from pointsman.contracts.steering import LimitRequest, PoolPatch, TypeRequest
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
     BUCKET_SERVERS,
@@ -334,6 +336,127 @@ async def test_a_switch_reaches_the_standby_and_survives_a_restart(yard: Yard) -
         await until(lambda service=service: service._model.fleet.algorithm("default") == "first")
     third = await yard.balancer("three")
     assert third._model.fleet.algorithm("default") == "first"
+
+
+async def test_settings_are_changed_while_nobody_leads_and_hold_within_a_second_on_both_replicas(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BalancerService, "_on_leadership", lambda *_: None)
+    replicas = [await yard.balancer(name) for name in ("one", "two")]
+    client, loop = Client(yard.bus, OPERATOR), asyncio.get_running_loop()
+
+    async def holds(claim: Callable[[PoolSettings], bool], since_s: float) -> None:
+        for service in replicas:
+            await until(lambda service=service: claim(service._model.pools.settings("p")), 1.0)
+        assert loop.time() - since_s <= 1.0
+
+    since_s = loop.time()
+    first = await client.pools.change("p", request(PoolPatch, algorithm="fastest-free", maxBacklog=7))
+    await holds(lambda settings: settings.max_backlog == 7, since_s)
+    since_s = loop.time()
+    second = await client.pools.change("p", request(PoolPatch, algorithm="first"), if_match=first.revision)
+    await holds(lambda settings: settings.algorithm == "first", since_s)
+    assert (second.max_backlog, [change.by for change in second.changes]) == (7, ["olga", "olga"])
+    since_s = loop.time()
+    undone = await client.pools.undo("p", if_match=second.revision)
+    await holds(lambda settings: settings.algorithm == "response-time", since_s)
+    assert (await client.pools.undo("p")).algorithm == "first"
+    assert (await client.pools.get("p")).revision > undone.revision
+    assert [pool.pool for pool in (await client.pools.list()).pools] == ["default", "p"]
+    for work in (
+        client.pools.change("p", PoolPatch(algorithm="random"), if_match=first.revision),
+        client.pools.undo("p", if_match=first.revision),
+        client.types.declare("t", TypeRequest(), if_match=first.revision),
+    ):
+        with pytest.raises(PointsmanError) as refusal:
+            await work
+        assert refusal.value.status == 412
+
+
+async def test_an_edit_that_changes_nothing_writes_nothing(fake_yard: Yard) -> None:
+    await fake_yard.balancer("one")
+    client = Client(fake_yard.bus, OPERATOR)
+    first = await client.types.declare("t", request(TypeRequest, schema={"type": "object"}, timeoutMs=5))
+    again = await client.types.declare("t", request(TypeRequest, timeoutMs=5, schema={"type": "object"}))
+    assert (again.revision, len(again.changes)) == (first.revision, 1)
+
+
+async def test_edits_that_race_all_count(fake_yard: Yard) -> None:
+    await fake_yard.balancer("one")
+    await fake_yard.balancer("two")
+    client = Client(fake_yard.bus, OPERATOR)
+    patches = [PoolPatch(max_backlog=5), PoolPatch(max_backlog_per_owner=6), PoolPatch(algorithm="p2c")]
+    await asyncio.gather(*(client.pools.change("p", patch) for patch in patches))
+    pool = await client.pools.get("p")
+    assert (pool.max_backlog, pool.max_backlog_per_owner, pool.algorithm, len(pool.changes)) == (5, 6, "p2c", 3)
+
+
+async def test_limits_of_pools_types_and_keys_are_one_list(fake_yard: Yard) -> None:
+    service = await fake_yard.balancer("one")
+    client = Client(fake_yard.bus, OPERATOR)
+    await client.types.declare("resize", TypeRequest(timeout_ms=9))
+    for kind, name in (("pool", "default"), ("type", "resize"), ("key", "a/b.c d")):
+        made = await client.limits.set(kind, name, LimitRequest(max_concurrent=0))
+        assert (made.kind, made.name, made.limit.max_concurrent) == (kind, name, 0)
+    listed = (await client.limits.list()).limits
+    assert [(one.kind, one.name, one.in_use) for one in listed] == [
+        ("key", "a/b.c d", 0), ("pool", "default", 0), ("type", "resize", 0)
+    ]  # fmt: skip
+    await fake_yard.server("a")
+    task_id = await fake_yard.submit(concurrency_key="a/b.c d")
+    await until(lambda: task_id in service._model.entries)
+    for kind, name in (("pool", "default"), ("type", "resize"), ("key", "a/b.c d")):
+        assert not fake_yard.executor.handed
+        await client.limits.clear(kind, name)
+    await fake_yard.executor.next()
+    assert (await client.limits.list()).limits == ()
+    assert (await client.types.get("resize")).timeout_ms == 9
+    for kind, name, status in (
+        ("key", "a/b.c d", 404),
+        ("pool", "a b\r\n>", 400),
+        ("type", "*", 400),
+        ("moon", "x", 400),
+    ):
+        with pytest.raises(PointsmanError) as refusal:
+            await client.limits.clear(kind, name)
+        assert refusal.value.status == status
+
+
+async def test_a_removed_type_comes_back_by_undo(fake_yard: Yard) -> None:
+    await fake_yard.balancer("one")
+    client = Client(fake_yard.bus, OPERATOR)
+    await client.types.declare("resize", TypeRequest(timeout_ms=9))
+    await client.types.remove("resize")
+    for work in (client.types.get("resize"), client.types.remove("resize"), client.types.undo("other")):
+        with pytest.raises(PointsmanError) as refusal:
+            await work
+        assert refusal.value.status == 404
+    back = await client.types.undo("resize")
+    assert (back.declared, back.timeout_ms) == (True, 9)
+    gone = await client.types.undo("resize")
+    assert (gone.declared, [change.by for change in gone.changes]) == (False, ["olga"] * 4)
+
+
+async def test_only_operators_change_settings_and_only_staff_reads_them(fake_yard: Yard) -> None:
+    await fake_yard.balancer("one")
+    viewer = Client(fake_yard.bus, Actor(sub="vic", roles=(Role.VIEWER,)))
+    user = Client(fake_yard.bus, USER)
+    assert (await viewer.pools.list()).pools
+    for work in (
+        user.pools.list(),
+        user.limits.list(),
+        viewer.pools.change("p", PoolPatch(max_backlog=5)),
+        viewer.types.declare("t", TypeRequest()),
+        viewer.limits.set("key", "k", LimitRequest(max_concurrent=1)),
+        viewer.pools.undo("p"),
+    ):
+        with pytest.raises(PointsmanError) as refusal:
+            await work
+        assert refusal.value.status == 403
+
+
+def request[R](shape: type[R], **fields: Any) -> R:
+    return msgspec.json.decode(msgspec.json.encode(fields), type=shape)
 
 
 async def test_a_lease_that_somebody_else_wrote_is_read_and_the_task_goes_on_from_there(fake_yard: Yard) -> None:

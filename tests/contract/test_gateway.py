@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import httpx
@@ -178,7 +179,7 @@ def problem_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 async def ask(client: httpx.AsyncClient, route: Route, headers: dict[str, str]) -> httpx.Response:
-    path = route.path.replace("{id}", TASK_ID if "task" in route.path else "gpu-1")
+    path = route.path.replace("{id}", TASK_ID if "task" in route.path else "gpu-1").replace("{kind}", "pool")
     content = None if route.request is None else json.dumps(route.example).encode()
     sent = headers if content is None else headers | {"content-type": "application/json"}
     return await client.request(route.method, path, headers=sent, content=content)
@@ -319,6 +320,35 @@ async def test_arguments_are_what_the_verbs_take(client: httpx.AsyncClient, bus:
     assert asked()[1] == {"date": "2026-01-02", "fromMs": None, "toMs": None, "serverId": "gpu-1"}
 
 
+@pytest.mark.parametrize("name", ["a/b", "//", "/", "ä ?#%2F", "a&b=c", "*", "x" * 128, "\n"])
+async def test_a_key_may_hold_any_character_when_it_is_encoded(
+    client: httpx.AsyncClient, bus: RecordingBus, name: str
+) -> None:
+    path = f"/api/limits/key/{quote(name, safe='')}"
+    response = await client.put(path, json={"maxConcurrent": 3}, headers=ADMIN | {"if-match": '"7"'})
+    assert (response.status_code, response.headers["etag"]) == (200, '"12"')
+    assert bus.last.subject == verb("balancer", "limit.set")
+    asked = {"kind": "key", "name": name, "ifMatch": 7, "limit": {"maxConcurrent": 3}}
+    assert json.loads(bus.last.data) == asked
+    assert (await client.delete(path, headers=ADMIN)).status_code == 200
+    assert json.loads(bus.last.data) == {"kind": "key", "name": name}
+
+
+async def test_settings_are_asked_for_by_name_and_revision(client: httpx.AsyncClient, bus: RecordingBus) -> None:
+    def asked() -> tuple[str, Any]:
+        return bus.last.subject, json.loads(bus.last.data)
+
+    await client.patch("/api/pools/p.1", json={"algorithm": "p2c"}, headers=ADMIN)
+    assert asked() == (verb("balancer", "pool.change"), {"pool": "p.1", "settings": {"algorithm": "p2c"}})
+    await client.post("/api/types/a/undo", headers=ADMIN | {"if-match": '"3"'})
+    assert asked() == (verb("balancer", "type.undo"), {"type": "a", "ifMatch": 3})
+    await client.get("/api/limits?limit=5&cursor=key%2Fa", headers=ADMIN)
+    assert asked() == (verb("balancer", "limit.list"), {"limit": 5, "cursor": "key/a"})
+    bus.answers[verb("balancer", "pool.replace")] = invalid("settings.shares", "too many")
+    body = problem_of(await client.put("/api/pools/p", json={"shares": {}}, headers=ADMIN), 400)
+    assert body["errors"] == [{"field": "shares", "message": "too many"}]
+
+
 async def test_registration_and_removal_say_by_status_what_happened(
     client: httpx.AsyncClient, bus: RecordingBus
 ) -> None:
@@ -402,6 +432,12 @@ BAD: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "query where none is": ("GET", f"/api/task/{TASK_ID}?x=1", {}, 400, "x"),
     "no date": ("GET", "/api/stats/hourly?date=yesterday", {}, 400, "date"),
     "no task id": ("GET", "/api/task/123", {}, 404, "task"),
+    "no pool": ("GET", "/api/pools/a%20b", {}, 404, "pool"),
+    "no task type": ("PUT", "/api/types/A", {"json": {}}, 404, "type"),
+    "a key that is too long": ("DELETE", "/api/limits/key/" + "x" * 129, {}, 404, "key"),
+    "a key that is not UTF-8": ("DELETE", "/api/limits/key/%ff", {}, 400, "UTF-8"),
+    "a key in two segments": ("DELETE", "/api/limits/key/a/b", {}, 404, "/api/limits/key/a/b"),
+    "no revision": ("POST", "/api/pools/p/undo", {"headers": {"if-match": "x"}}, 400, "If-Match"),
     "no server id": ("GET", "/api/servers/a%20b", {}, 404, "server"),
     "no route": ("GET", "/api/nothing", {}, 404, "/api/nothing"),
     "key": ("POST", "/api/task", {"content": b"{}", "headers": TYPED | {"idempotency-key": "a b"}}, 400, "Idempotency"),

@@ -18,7 +18,7 @@ from pointsman.client.bus import Bus, Message
 from pointsman.client.call import call
 from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
-from pointsman.contracts.balancer import LoadFrame
+from pointsman.contracts.balancer import LoadFrame, PoolLoad
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, not_found
 from pointsman.contracts.ids import new_operation_id, new_task_id
@@ -26,6 +26,7 @@ from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import Lease
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
+    BUCKET_SETTINGS,
     BUCKET_TASKS,
     HEADER_IDEMPOTENCY_KEY,
     HEADER_REPLAYED,
@@ -615,12 +616,84 @@ async def test_a_full_backlog_is_429_and_a_repetition_is_still_answered(desk: De
     first = await desk.create(body, key="k")
     frame = LoadFrame(epoch=1, active={}, limits={}, cancel={}, pending=1_000_000, as_of=0)
     await desk.bus.publish(VIEW_LOAD, encode(frame))
-    await until(lambda: desk.service._backlog.pending)
+    await until(lambda: desk.service._admission._frame)
     error = await refused(desk.create(body))
     assert (error.status, error.slug) == (429, "overloaded")
     assert error.retry_after_s
     assert (await refused(desk.create(body, key="other"))).status == 429
     assert msgspec.json.decode((await desk.create(body, key="k")).data) == msgspec.json.decode(first.data)
+
+
+async def declare(desk: Desk, name: str, **fields: Any) -> None:
+    """As the balancer stores it."""
+    data = msgspec.json.encode({"type": name, **fields})
+    await KvBucket(desk.bus, BUCKET_SETTINGS).update(f"type.{name}", data, revision=0, operation=new_operation_id())
+
+
+async def test_a_declared_type_fills_in_what_a_task_leaves_out(desk: Desk) -> None:
+    retry = {"baseMs": 7, "maxMs": 9}
+    await declare(
+        desk, "resize", pool="gpus", priority=4, capabilities=["gpu"], timeoutMs=5, maxAttempts=2, retry=retry
+    )
+    await until(lambda: desk.service._types._declared)
+    task = await desk.stored((await desk.submit(capabilities=("big",))).id)
+    spec = task.record.spec
+    assert (spec.pool, spec.priority, spec.capabilities, spec.timeout_ms) == ("gpus", 4, ("big", "gpu"), 5)
+    assert (spec.max_attempts, spec.retry.base_ms) == (2, 7)
+    own = (await desk.stored((await desk.submit(pool="p", priority=0, timeout_ms=6, max_attempts=1)).id)).record.spec
+    assert (own.pool, own.priority, own.timeout_ms, own.max_attempts) == ("p", 0, 6, 1)
+    other = (await desk.stored((await desk.submit(type="other")).id)).record.spec
+    assert (other.pool, other.priority, other.capabilities) == ("default", 0, ())
+
+
+async def test_a_payload_that_breaks_its_schema_is_refused_by_place_and_rule(fake_desk: Desk) -> None:
+    await declare(fake_desk, "resize", schema={"properties": {"n": {"maximum": 3}}})
+    await until(lambda: fake_desk.service._types._declared)
+    good, bad = (TaskRequest(type="resize", payload=msgspec.Raw(b'{"n":%d}' % n)) for n in (3, 4))
+    error = await refused(fake_desk.create(encode(bad)))
+    assert (error.status, error.errors[0].field) == (400, "payload.n")
+    assert "maximum" in error.detail
+    results = (await fake_desk.as_(ANN).tasks.submit_many([bad, good])).results
+    assert (results[0].code, results[1].status) == (400, Status.PENDING)
+    assert "payload.n" in (results[0].error or "")
+
+
+async def test_where_types_are_strict_an_undeclared_one_is_refused_and_the_declared_are_listed(fake: FakeWorld) -> None:
+    fake.settings = msgspec.structs.replace(fake.settings, task_types_strict=True)
+    desk = await open_desk(fake, await fake.connect())
+    try:
+        assert "no type is" in (await refused(desk.submit())).detail
+        await declare(desk, "known")
+        await until(lambda: desk.service._types._declared)
+        error = await refused(desk.submit())
+        assert (error.status, error.errors[0].field, error.detail) == (
+            400, "type", "type: resize is not declared; declared: known"
+        )  # fmt: skip
+        assert (await desk.submit(type="known")).status is Status.PENDING
+    finally:
+        await desk.service.stop()
+
+
+async def test_a_full_pool_refuses_new_tasks_but_never_a_report(fake_desk: Desk) -> None:
+    running = await fake_desk.submit(pool="p")
+    attempt = await fake_desk.assign(running.id)
+    data = msgspec.json.encode({"maxBacklog": 3})
+    settings = KvBucket(fake_desk.bus, BUCKET_SETTINGS)
+    await settings.update("pool.p", data, revision=0, operation=new_operation_id())
+    await until(lambda: fake_desk.service._admission._pools)
+    load = PoolLoad(waiting=2, drain_per_s=0.5)
+    frame = LoadFrame(epoch=1, active={}, limits={}, cancel={}, pending=2, as_of=0, pools={"p": load})
+    await fake_desk.bus.publish(VIEW_LOAD, encode(frame))
+    await until(lambda: fake_desk.service._admission._frame)
+    await fake_desk.submit(pool="p")
+    error = await refused(fake_desk.submit(pool="p"))
+    assert (error.status, error.slug, error.retry_after_s) == (429, "overloaded", 2)
+    assert all(part in error.detail for part in ("pool p", "limit is 3", "0.5"))
+    items = [TaskRequest(type="a", pool="p"), TaskRequest(type="a", pool="q")]
+    results = (await fake_desk.as_(ANN).tasks.submit_many(items)).results
+    assert (results[0].code, results[1].status) == (429, Status.PENDING)
+    await fake_desk.said(running.id, attempt, result=1)
+    assert (await fake_desk.get(running.id)).status is Status.COMPLETED
 
 
 async def test_a_lost_acknowledgement_makes_one_task_not_two(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,27 @@ from pointsman.contracts.server import (
     UnregisterAnswer,
 )
 from pointsman.contracts.statistics import LoadBalancerStatistics, StatisticsQuery, TaskStatistics
+from pointsman.contracts.steering import (
+    ChangePool,
+    DeclareType,
+    LimitEntry,
+    LimitName,
+    LimitPage,
+    LimitRequest,
+    PageRequest,
+    PoolName,
+    PoolPage,
+    PoolPatch,
+    PoolRequest,
+    PoolView,
+    Removed,
+    ReplacePool,
+    SetLimit,
+    TypeName,
+    TypePage,
+    TypeRequest,
+    TypeView,
+)
 from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, verb
 from pointsman.contracts.task import (
     ActAnswer,
@@ -120,6 +141,57 @@ class Balancer(_Verbs):
         return await self._ask("algorithm", AlgorithmRequest(algorithm=algorithm, pool=pool), AlgorithmAnswer)
 
 
+class Pools(_Verbs):
+    """Settings of pools; `if_match` is the revision the caller has seen."""
+
+    async def list(self, page: PageRequest | None = None) -> PoolPage:
+        return await self._ask("pool.list", page or PageRequest(), PoolPage)
+
+    async def get(self, pool: str) -> PoolView:
+        return await self._ask("pool.get", PoolName(pool=pool), PoolView)
+
+    async def replace(self, pool: str, settings: PoolRequest, *, if_match: int | None = None) -> PoolView:
+        return await self._ask("pool.replace", ReplacePool(pool=pool, settings=settings, if_match=if_match), PoolView)
+
+    async def change(self, pool: str, settings: PoolPatch, *, if_match: int | None = None) -> PoolView:
+        return await self._ask("pool.change", ChangePool(pool=pool, settings=settings, if_match=if_match), PoolView)
+
+    async def undo(self, pool: str, *, if_match: int | None = None) -> PoolView:
+        return await self._ask("pool.undo", PoolName(pool=pool, if_match=if_match), PoolView)
+
+
+class Types(_Verbs):
+    """Declared task types."""
+
+    async def list(self, page: PageRequest | None = None) -> TypePage:
+        return await self._ask("type.list", page or PageRequest(), TypePage)
+
+    async def get(self, name: str) -> TypeView:
+        return await self._ask("type.get", TypeName(type=name), TypeView)
+
+    async def declare(self, name: str, settings: TypeRequest, *, if_match: int | None = None) -> TypeView:
+        return await self._ask("type.declare", DeclareType(type=name, settings=settings, if_match=if_match), TypeView)
+
+    async def remove(self, name: str, *, if_match: int | None = None) -> Removed:
+        return await self._ask("type.remove", TypeName(type=name, if_match=if_match), Removed)
+
+    async def undo(self, name: str, *, if_match: int | None = None) -> TypeView:
+        return await self._ask("type.undo", TypeName(type=name, if_match=if_match), TypeView)
+
+
+class Limits(_Verbs):
+    """Limits of pools, types and concurrency keys; `kind` is pool, type or key."""
+
+    async def list(self, page: PageRequest | None = None) -> LimitPage:
+        return await self._ask("limit.list", page or PageRequest(), LimitPage)
+
+    async def set(self, kind: str, name: str, limit: LimitRequest, *, if_match: int | None = None) -> LimitEntry:
+        return await self._ask("limit.set", SetLimit(kind=kind, name=name, limit=limit, if_match=if_match), LimitEntry)
+
+    async def clear(self, kind: str, name: str, *, if_match: int | None = None) -> Removed:
+        return await self._ask("limit.clear", LimitName(kind=kind, name=name, if_match=if_match), Removed)
+
+
 class Statistics(_Verbs):
     async def tasks(self, query: StatisticsQuery | None = None) -> TaskStatistics:
         return await self._ask("tasks", query or StatisticsQuery(), TaskStatistics)
@@ -133,4 +205,7 @@ class Client:
         self.tasks = Tasks(bus, actor, "task")
         self.servers = Servers(bus, actor, "registry")
         self.balancer = Balancer(bus, actor, "balancer")
+        self.pools = Pools(bus, actor, "balancer")
+        self.types = Types(bus, actor, "balancer")
+        self.limits = Limits(bus, actor, "balancer")
         self.statistics = Statistics(bus, actor, "statistics")

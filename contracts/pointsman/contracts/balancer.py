@@ -109,8 +109,19 @@ class BalancerStatus(Message):
     alerts: tuple[Alert, ...] = ()
 
 
+class PoolLoad(Message):
+    """Of a pool whose backlog is bounded: how many wait (be it for their time), tasks ended per second over about 10 s,
+    how many left the line in the last second, and the owners with the most waiting, if owners are bounded.
+    """
+
+    waiting: int
+    drain_per_s: float
+    left: int = 0
+    owners: dict[str, int] = {}
+
+
 class LoadFrame(Message):
-    """What the leader tells everyone about slots, on change, at most once a second."""
+    """What the leader tells everyone about slots and backlogs, once a second."""
 
     epoch: int
     active: dict[str, int]
@@ -118,3 +129,5 @@ class LoadFrame(Message):
     cancel: dict[str, tuple[str, ...]]
     pending: int
     as_of: int
+    drain_per_s: float = 0.0
+    pools: dict[str, PoolLoad] = {}

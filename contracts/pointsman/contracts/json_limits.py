@@ -9,14 +9,15 @@ NODES_MAX = 10_000
 Json = dict[str, object] | list[object] | str | int | float | bool | None
 
 
-def check_object(data: bytes, field: str, bytes_max: int) -> None:
-    """Raises 400 or 413 that names the field and the limit."""
+def check_object(data: bytes, field: str, bytes_max: int) -> dict[str, object]:
+    """The object; raises 400 or 413 that names the field and the limit."""
     if len(data) > bytes_max:
         raise too_large(field, bytes_max)
     value = decode(data, field)
     if not isinstance(value, dict):
         raise invalid(field, "must be an object")
     check_value(value, field)
+    return value
 
 
 def decode(data: bytes, field: str) -> Json:

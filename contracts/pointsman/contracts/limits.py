@@ -9,6 +9,8 @@ from pointsman.contracts.base import NULL, Record
 from pointsman.contracts.record import RetryPolicy
 
 CHANGES_KEPT_MAX = 10
+EVERY_KEY = "*"
+"""The concurrency key whose limit holds for each key that has none of its own."""
 RETRY_PERCENT_DEFAULT = 20
 RETRIES_PER_S_DEFAULT = 3
 
@@ -27,8 +29,19 @@ class Limit(Record):
     rate: Rate | None = None
 
 
+class Kind(StrEnum):
+    """What has settings, and so a limit."""
+
+    POOL = "pool"
+    TYPE = "type"
+    KEY = "key"
+
+
 class Change(Record):
-    """Who changed the settings, when (ms since the epoch), and what they were before: what undo goes back to."""
+    """Who changed the settings, when (ms since the epoch), and what they were before: what undo goes back to.
+
+    `before` is null when there were none.
+    """
 
     at: int
     by: str
@@ -57,6 +70,7 @@ class PoolSettings(Record):
     retries_per_s: float = RETRIES_PER_S_DEFAULT
     max_backlog: int | None = None
     max_backlog_per_owner: int | None = None
+    removed: bool = False
     updated_at: int = 0
     by: str = ""
     changes: tuple[Change, ...] = ()
@@ -78,6 +92,7 @@ class TypeSettings(Record):
     retry: RetryPolicy | None = None
     limit: Limit = Limit()
     schema: msgspec.Raw = NULL
+    removed: bool = False
     updated_at: int = 0
     by: str = ""
     changes: tuple[Change, ...] = ()
@@ -88,6 +103,14 @@ class KeySettings(Record):
 
     key: str
     limit: Limit = Limit()
+    removed: bool = False
     updated_at: int = 0
     by: str = ""
     changes: tuple[Change, ...] = ()
+
+
+type Settings = PoolSettings | TypeSettings | KeySettings
+
+
+def in_force[S: PoolSettings | TypeSettings | KeySettings](stored: S | None) -> S | None:
+    return None if stored is None or stored.removed else stored

@@ -45,7 +45,13 @@ REPEATABLE = frozenset(
     for service, names in {
         "task": ("get", "explain"),
         "registry": ("get", "list", "heartbeat", "metrics"),
-        "balancer": ("status", "explain"),
+        "balancer": (
+            "status",
+            "explain",
+            *(f"{kind}.list" for kind in ("pool", "limit", "type")),
+            "pool.get",
+            "type.get",
+        ),
         "history": ("get", "status"),
         "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
     }.items()
@@ -95,3 +101,12 @@ def token(name: str) -> str:
 
 def from_token(value: str) -> str:
     return value.replace("=", ".")
+
+
+def hex_token(text: str) -> str:
+    """Any text as one subject token."""
+    return text.encode().hex()
+
+
+def from_hex_token(value: str) -> str:
+    return bytes.fromhex(value).decode()

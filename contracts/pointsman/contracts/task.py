@@ -42,11 +42,14 @@ class RetryRequest(Request):
 
 
 class TaskRequest(Request):
-    """Times in ms since the epoch, durations in ms. `payload` is kept as the bytes the client sent."""
+    """Times in ms since the epoch, durations in ms. `payload` is kept as the bytes the client sent.
+
+    What is left out takes the default that its type was declared with, else that of Pointsman (priority 0).
+    """
 
     type: TaskType
     payload: msgspec.Raw = msgspec.Raw(b"{}")
-    priority: Annotated[int, Meta(ge=0, le=10)] = 0
+    priority: Annotated[int, Meta(ge=0, le=10)] | None = None
     capabilities: Annotated[tuple[Name, ...], Meta(max_length=32)] = ()
     is_async: bool = field(name="async", default=True)
     pool: Name | None = None

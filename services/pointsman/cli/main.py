@@ -6,21 +6,31 @@ from typing import Any
 import click
 
 COMMANDS = {
+    "balancer": "balancer:balancer",
     "demo": "demo:demo",
     "doctor": "doctor:doctor",
+    "limit": "limit:limit",
     "migrate": "migrate:migrate",
+    "pool": "pool:pool",
     "serve": "serve:serve",
     "settings": "settings:settings",
+    "task": "task:task",
     "token": "token:token",
+    "type": "tasktype:task_type",
     "up": "up:up",
 }
 SUMMARIES = {
+    "balancer": "Choose how tasks are spread over servers.",
     "demo": "Run the whole system on real input and check the result.",
     "doctor": "Check that the stores can be reached and keep what they acknowledge.",
+    "limit": "List, set and clear limits of pools, types and concurrency keys.",
     "migrate": "Bring database and broker to this version's layout.",
+    "pool": "List, show and change pools.",
     "serve": "Run the named services against existing stores.",
     "settings": "Show every setting, its default and its value.",
+    "task": "Say why a task is where it is.",
     "token": "Print an access token.",
+    "type": "List, declare and remove task types.",
     "up": "Run everything on this machine.",
 }
 

@@ -1,5 +1,6 @@
 """Options that several commands share, and how a command gets its settings and ends."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from pointsman.services.runtime.settings import PREFIX, RUN_FILE, Settings, Sett
 
 DATA_DIR_ENV = f"{PREFIX}DATA_DIR"
 DATA_DIR_DEFAULT = Path(".pointsman")
-FAILED, USAGE, UNREACHABLE = 1, 2, 69
+FAILED, USAGE, NOT_FOUND, CONFLICT, NOT_ALLOWED, TIMEOUT, UNREACHABLE = 1, 2, 3, 4, 5, 6, 69
+NONE = "none"
+UNBOUNDED = object()
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -27,6 +30,71 @@ data_dir: Decorator = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help=f"Folder of an embedded system; also {DATA_DIR_ENV}. Default: {DATA_DIR_DEFAULT} if there is one.",
 )
+
+output: Decorator = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
+)
+timeout: Decorator = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1, max=300),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the answer.",
+)
+if_match: Decorator = click.option(
+    "--if-match", type=click.IntRange(min=0), help="Only if this is still the revision; else exit code 4."
+)
+cursor: Decorator = click.option("--cursor", help="Go on after this name, where the page before ended.")
+at_once: Decorator = click.option("--max-concurrent", type=int, help="So many may run at once; 0 stops the line.")
+per_second: Decorator = click.option("--rate", type=float, help="So many may start per second.")
+burst: Decorator = click.option("--burst", type=int, help="So many may start at once after a pause; needs --rate.")
+
+
+class Bound(click.ParamType[object]):
+    """A number, or `none`, which is UNBOUNDED."""
+
+    name = "integer|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if value != NONE and not str(value).isdecimal():
+            self.fail(f"{value!r} is neither a number nor none", param, ctx)
+        return UNBOUNDED if value == NONE else int(value)
+
+
+BOUND = Bound()
+
+
+def asked(command: Callable[..., None]) -> Callable[..., Any]:
+    """A command that asks a running system: gets a `Wanted` instead of the options that make one."""
+
+    @functools.wraps(command)
+    def run(config_path: Path | None, data_dir: Path | None, output: str, timeout_s: float, **given: object) -> None:
+        from pointsman.cli.asking import Wanted
+
+        command(Wanted(config_path, data_dir, output, timeout_s), **given)
+
+    return config(data_dir(output(timeout(run))))
+
+
+def limited(command: Callable[..., None]) -> Callable[..., Any]:
+    """A command that takes a limit; gets it as the fields of a `LimitRequest`, {} when none are given."""
+
+    @functools.wraps(command)
+    def run(*args: Any, max_concurrent: int | None, rate: float | None, burst: int | None, **given: object) -> None:
+        if burst is not None and rate is None:
+            raise click.UsageError("--burst needs --rate")
+        fields: dict[str, Any] = {} if max_concurrent is None else {"maxConcurrent": max_concurrent}
+        if rate is not None:
+            fields["rate"] = {"perSecond": rate} | ({} if burst is None else {"burst": burst})
+        command(*args, limit=fields, **given)
+
+    return at_once(per_second(burst(run)))
 
 
 def settings_of(

@@ -60,6 +60,7 @@ class Entry:
         "id",
         "lease",
         "lease_revision",
+        "owner",
         "place",
         "raw",
         "revision",
@@ -70,6 +71,7 @@ class Entry:
     def __init__(self, head: TaskHead, shape: Shape, revision: int) -> None:
         spec = head.spec
         self.id = head.id
+        self.owner = intern(head.owner)
         self.shape = shape
         self.revision = revision
         self.generation = head.generation

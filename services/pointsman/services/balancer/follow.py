@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from pointsman.client.bus import Bus
-from pointsman.contracts.limits import PoolSettings
+from pointsman.contracts.limits import KeySettings, Kind, PoolSettings, TypeSettings, in_force
 from pointsman.contracts.record import TaskHead
 from pointsman.contracts.server import ServerAdmin, ServerConfig, ServerHealth
 from pointsman.contracts.subjects import (
@@ -18,15 +18,16 @@ from pointsman.contracts.subjects import (
     stream_of,
 )
 from pointsman.services.balancer.model import Model
+from pointsman.services.balancer.settings_book import SettingsBook
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.follow import Followed, Follower
+from pointsman.services.runtime.live_settings import Stored, followed_setting
 from pointsman.services.runtime.task_store import decode_lease
 
 _HEAD = msgspec.json.Decoder(TaskHead)
 _CONFIG = msgspec.json.Decoder(ServerConfig)
 _ADMIN = msgspec.json.Decoder(ServerAdmin)
 _HEALTH = msgspec.json.Decoder(ServerHealth)
-_POOL = msgspec.json.Decoder(PoolSettings)
 
 
 class Folding:
@@ -35,6 +36,7 @@ class Folding:
     def __init__(
         self, bus: Bus, model: Model, clock: Clock, *, changed: Callable[[], None], replayed: Callable[[], None]
     ) -> None:
+        self.book = SettingsBook()
         self._model = model
         self._clock = clock
         self._changed = changed
@@ -101,7 +103,26 @@ class Folding:
         self._changed()
 
     def _on_setting(self, message: Followed) -> None:
-        kind, _, token = key_name(message.subject).partition(".")
-        if kind == "pool" and not message.deleted:
-            self._model.fleet.set_algorithm(from_token(token), _POOL.decode(message.data).algorithm)
-            self._changed()
+        stored = followed_setting(message)
+        if stored is not None:
+            self.fold_setting(stored)
+
+    def fold_setting(self, stored: Stored) -> None:
+        """What was read or written; older than what is known, it changes nothing."""
+        if not self.book.fold(stored):
+            return
+        pools, now_s = self._model.pools, self._clock.monotonic_s()
+        match stored.settings, stored.kind:
+            case None, Kind.POOL:
+                pools.set_pool(stored.name, None, now_s)
+            case None, Kind.TYPE:
+                pools.set_type(stored.name, None, now_s)
+            case None, Kind.KEY:
+                pools.set_key(stored.name, None, now_s)
+            case PoolSettings() as settings, _:
+                pools.set_pool(stored.name, in_force(settings), now_s)
+            case TypeSettings() as settings, _:
+                pools.set_type(stored.name, in_force(settings), now_s)
+            case KeySettings() as settings, _:
+                pools.set_key(stored.name, in_force(settings), now_s)
+        self._changed()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
+from pointsman.services.balancer.backlog import Backlog
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
 from pointsman.services.balancer.fleet import Fleet
 from pointsman.services.balancer.lines import Line, Order
@@ -59,6 +60,7 @@ class Model:
         self.fleet = Fleet(self.slots)
         self.pending = PendingIndex(self.fleet.free_slots)
         self.pools = Pools(self.fleet, self.pending)
+        self.backlog = Backlog()
         self.running: dict[str, Entry] = {}
         self.aborts: list[tuple[str, Abort]] = []
         self.by_executor: dict[str, int] = {}
@@ -109,6 +111,7 @@ class Model:
     def _add(self, head: TaskHead, revision: int, raw: bytes, now: int, before: Entry | None) -> None:
         entry = Entry(head, self._shapes.of(head), revision)
         self.entries[head.id] = entry
+        self.backlog.came(entry)
         self.pools.seen(entry.shape.pool, self._now_s)
         self._ended.pop(head.id, None)
         self._deadlines.add(entry.deadline, entry.id)
@@ -248,6 +251,7 @@ class Model:
         self.slots.expire(now)
         self.fleet.tick(now_s)
         self.pools.tick(now_s)
+        self.backlog.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
             self._ended.popitem(last=False)
         while self._orphans and next(iter(self._orphans.values()))[2] < now - ENDED_KEPT_MS:
@@ -360,6 +364,7 @@ class Model:
         """What is reserved or runs counts in its limits."""
         if (state in BUSY) != (entry.state in BUSY):
             (self.pending.gates.began if state in BUSY else self.pending.gates.ended)(entry)
+            (self.backlog.left if state in BUSY else self.backlog.came)(entry)
         entry.state = state
 
     def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
@@ -370,6 +375,8 @@ class Model:
         current = entry.lease.current if entry.lease is not None else None
         self._unplace(entry)
         self._become(entry, State.DELAYED)
+        self.backlog.left(entry)
+        self.backlog.ended(entry.shape.pool)
         self._forget_raw(entry)
         self._linger(head, now)
         if current is None:

@@ -17,6 +17,11 @@ class Pools:
         self._first: dict[str, Pace] = {}
         self._all: dict[str, Pace] = {}
 
+    @property
+    def all_settings(self) -> dict[str, PoolSettings]:
+        """Of the pools that have any."""
+        return self._settings
+
     def settings(self, pool: str) -> PoolSettings:
         return self._settings.get(pool, DEFAULTS)
 

@@ -3,31 +3,22 @@
 from heapq import nlargest
 
 from pointsman.contracts.balancer import (
-    ALGORITHM_NAMES,
-    ALIASES,
     Alert,
-    Algorithm,
     BalancerStatus,
     ClassStatus,
     GateStatus,
     LoadFrame,
     PoolStatus,
 )
-from pointsman.contracts.errors import invalid
 from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.explain import Gate as Scope
+from pointsman.contracts.limits import Kind
 from pointsman.contracts.record import POOL_DEFAULT
+from pointsman.services.balancer.gate import GateId
 from pointsman.services.balancer.model import Model
 
 CLASSES_MAX, GATES_MAX, ALERTS_MAX = 100, 200, 100
-
-
-def algorithm_of(name: str) -> Algorithm:
-    """The algorithm of a name or alias; 400 that lists the names."""
-    try:
-        return ALIASES[name] if name in ALIASES else Algorithm(name)
-    except ValueError:
-        raise invalid("algorithm", f"unknown; one of {', '.join(ALGORITHM_NAMES)}") from None
+SCOPES = {Kind.POOL: Scope.POOL_LIMIT, Kind.TYPE: Scope.TYPE_LIMIT, Kind.KEY: Scope.KEY_LIMIT}
 
 
 def status(
@@ -104,9 +95,8 @@ def _alerts(model: Model) -> tuple[Alert, ...]:
 
 def _pools(model: Model) -> dict[str, PoolStatus]:
     pending = model.pending.by_pool()
-    names = {POOL_DEFAULT, *pending, *(server.config.pool for server in model.fleet)}
     pools = {}
-    for name in sorted(names):
+    for name in sorted(known_pools(model)):
         servers = [server for server in model.fleet if server.config.pool == name]
         pools[name] = PoolStatus(
             algorithm=model.fleet.algorithm(name),
@@ -118,6 +108,20 @@ def _pools(model: Model) -> dict[str, PoolStatus]:
             starts_per_s=round(model.pools.starts_per_s(name), 3),
         )
     return pools
+
+
+def known_pools(model: Model) -> set[str]:
+    """Pools with servers or waiting tasks, and the default one."""
+    return {POOL_DEFAULT, *model.backlog.pools(), *(server.config.pool for server in model.fleet)}
+
+
+def under_limit(model: Model, kind: Kind, name: str, now: int) -> tuple[int, int | None]:
+    """How many attempts run under a limit, and until when a server's Retry-After holds all of them."""
+    gates = model.pending.gates
+    gate = gates.get(GateId(SCOPES[kind], name))
+    if gate is None:
+        return 0, None
+    return gates.running(gate), gate.blocked_until if gate.blocked_until > now else None
 
 
 def load_frame(model: Model, epoch: int, cancelled: list[Abort], now: int) -> LoadFrame:
@@ -132,4 +136,6 @@ def load_frame(model: Model, epoch: int, cancelled: list[Abort], now: int) -> Lo
         cancel=cancel,
         pending=len(model.entries) - len(model.running),
         as_of=now,
+        drain_per_s=round(model.backlog.drain_per_s, 3),
+        pools=model.backlog.told(model.pools.all_settings),
     )

@@ -7,15 +7,12 @@ import msgspec
 import structlog
 
 from pointsman.client.bus import Message, Subscription
-from pointsman.contracts.actor import Role
-from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
+from pointsman.contracts.balancer import BalancerStatus
 from pointsman.contracts.base import encode
 from pointsman.contracts.commands import TaskId
-from pointsman.contracts.errors import PointsmanError, forbidden, not_found, unavailable
+from pointsman.contracts.errors import not_found, unavailable
 from pointsman.contracts.execution import ExecutorBeat, Release
 from pointsman.contracts.explain import Explanation
-from pointsman.contracts.ids import new_operation_id
-from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.server import Heartbeat, ServerHealth
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
@@ -26,7 +23,6 @@ from pointsman.contracts.subjects import (
     VIEW_HEARTBEAT,
     VIEW_LOAD,
     VIEW_RELEASES,
-    token,
 )
 from pointsman.services.balancer import rules
 from pointsman.services.balancer.dispatch import Dispatcher
@@ -35,9 +31,11 @@ from pointsman.services.balancer.explain import ahead, explanation, reason
 from pointsman.services.balancer.follow import Folding
 from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.reconcile import Reconciler
+from pointsman.services.balancer.settings import SettingsDesk
 from pointsman.services.runtime.context import Context
-from pointsman.services.runtime.kv import KvBucket, RevisionMoved
+from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.leader import Leadership
+from pointsman.services.runtime.live_settings import SettingsStore
 from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Call, Serving, Verb, serve
 from pointsman.services.runtime.settling import Settler
@@ -47,7 +45,6 @@ from pointsman.services.version import VERSION
 log = structlog.get_logger()
 
 STEP_S = 1.0
-SWITCH_ROUNDS = 10
 PROBE_MS = 2_000
 EXPLAIN_CONCURRENCY = 4
 
@@ -56,8 +53,6 @@ _BEAT = msgspec.json.Decoder(ExecutorBeat)
 _RELEASE = msgspec.json.Decoder(Release)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _CHECKS = msgspec.json.Decoder(dict[str, ServerHealth])
-_ALGORITHM = msgspec.json.Decoder(AlgorithmRequest)
-_POOL = msgspec.json.Decoder(PoolSettings)
 
 
 class BalancerService:
@@ -67,7 +62,6 @@ class BalancerService:
         self._bus, self._clock = bus, clock
         self._model = Model()
         self._executors = Executors()
-        self._settings = KvBucket(bus, BUCKET_SETTINGS)
         store = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), context.settings.result_ttl_s)
         self._leadership = Leadership(context, "balancer", on_change=self._on_leadership)
         self._reconciler = Reconciler(self._model, self._executors, store, Settler(store, clock, Random()), clock)
@@ -83,9 +77,12 @@ class BalancerService:
             undelivered=self._reconciler.undelivered,
         )
         self._folding = Folding(bus, self._model, clock, changed=self._dispatcher.schedule, replayed=self._on_replay)
+        settings = SettingsStore(KvBucket(bus, BUCKET_SETTINGS))
+        self._desk = SettingsDesk(settings, self._folding.book, self._model, clock, self._folding.fold_setting)
         self._background = Background()
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
+        self._serving_settings: Serving | None = None
         self._knows_all = False
         self._term = 0
         self._recoveries = 0
@@ -100,13 +97,15 @@ class BalancerService:
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         await self._dispatcher.start()
         await self._folding.start()
+        self._serving_settings = await serve(self._bus, "balancer", VERSION, self._desk.verbs())
         await self._leadership.start()
         self._background.every(STEP_S, self._step, "balancer step")
 
     async def stop(self) -> None:
         self._knows_all = False
-        if self._serving:
-            await self._serving.drain()
+        for serving in (self._serving, self._serving_settings):
+            if serving is not None:
+                await serving.drain()
         await self._background.stop()
         await self._dispatcher.stop()
         await self._leadership.stop()
@@ -128,7 +127,6 @@ class BalancerService:
             verbs = (
                 Verb("status", self._status),
                 Verb("explain", self._explain, EXPLAIN_CONCURRENCY),
-                Verb("algorithm", self._switch),
             )
             self._serving = await serve(self._bus, "balancer", VERSION, verbs)
 
@@ -234,26 +232,6 @@ class BalancerService:
                 before += found
                 await asyncio.sleep(0)
         return explanation(self._model, entry, why, before, now=now, now_s=now_s)
-
-    async def _switch(self, call: Call) -> AlgorithmAnswer:
-        """Switch a pool's algorithm; every replica follows the settings bucket."""
-        if not call.actor.has(Role.ADMIN, Role.OPERATOR):
-            raise forbidden("Operator role required")
-        request = call.decode(_ALGORITHM)
-        algorithm = rules.algorithm_of(request.algorithm)
-        name = f"pool.{token(request.pool)}"
-        for _ in range(SWITCH_ROUNDS):
-            entry = await self._settings.get(name, latest=True)
-            settings = PoolSettings(algorithm=algorithm, updated_at=self._clock.now_ms(), by=call.actor.sub)
-            try:
-                revision = entry.revision if entry else 0
-                await self._settings.update(name, encode(settings), revision=revision, operation=new_operation_id())
-            except RevisionMoved:
-                continue
-            self._model.fleet.set_algorithm(request.pool, algorithm)
-            log.info("algorithm switched", pool=request.pool, algorithm=algorithm, by=call.actor.sub)
-            return AlgorithmAnswer(message=f"Algorithm of pool {request.pool} is now {algorithm}", algorithm=algorithm)
-        raise PointsmanError(503, "the setting is being changed by others; try again", retry_after_s=1)
 
 
 def build(context: Context) -> BalancerService:

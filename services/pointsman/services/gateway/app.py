@@ -7,7 +7,7 @@ import structlog
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec.structs import replace
 
 from pointsman.contracts.errors import PointsmanError
@@ -92,7 +92,7 @@ class Edge:
     ) -> Incoming:
         scope = request.scope
         query = intake.query_of(route, scope["query_string"])
-        named = str(scope["path_params"].get("id", ""))
+        named = intake.named_in(route, scope)
         actor, credential = identify(self._verifier, route, named, headers, query, request_id)
         if b"traceparent" in headers:
             actor = replace(actor, trace=accepted(headers[b"traceparent"].decode("latin-1")))
@@ -103,12 +103,13 @@ class Edge:
             query=intake.decoded_query(route, query),
             headers=headers,
             credential=credential,
+            kind=str(scope["path_params"].get("kind", "")),
         )
 
 
-def build_app(routes: Sequence[Route], edge: Edge) -> Litestar:
+def build_app(routes: Sequence[Route], edge: Edge) -> ASGIApp:
     """Litestar routes by path and method; everything it would decide by itself is turned off."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             *(_options(path, methods, edge) for path, methods in _methods_of(routes).items()),
             *(_handler(route, edge) for route in routes),
@@ -119,6 +120,19 @@ def build_app(routes: Sequence[Route], edge: Edge) -> Litestar:
         debug=False,
         include_in_schema=False,
     )
+    return _with_encoded_slashes(app)
+
+
+def _with_encoded_slashes(app: ASGIApp) -> ASGIApp:
+    """A slash that came encoded is part of a name: the path is matched as it came, not as it was decoded."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path", b"").partition(b"?")[0]
+        if b"%2f" in raw.lower():
+            scope["path"] = raw.decode("latin-1")
+        await app(scope, receive, send)
+
+    return serve
 
 
 def _handler(route: Route, edge: Edge) -> HTTPRouteHandler:
@@ -154,7 +168,7 @@ def _methods(route: Route) -> list[str]:
 
 
 def _template(path: str) -> str:
-    return path.replace("{id}", "{id:str}")
+    return path.replace("{kind}", "{kind:str}").replace("{id}", "{id:str}")
 
 
 def _function(route: Route, edge: Edge) -> Callable[[Request[Any, Any, Any]], Awaitable[ASGIApp]]:

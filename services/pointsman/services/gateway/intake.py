@@ -6,11 +6,12 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import ClientException, InternalServerException
+from litestar.types import HTTPScope
 
 from pointsman.contracts.errors import PointsmanError, from_validation, invalid, not_found, too_large
 from pointsman.contracts.ids import SERVER_ID, TASK_ID
@@ -20,7 +21,13 @@ QUERY_BYTES_MAX = 8192
 QUERY_FIELDS_MAX = 32
 BODY_S = 60.0
 DISCARD_BYTES_MAX, DISCARD_S = 8 * 1024 * 1024, 2.0
-_ID_FORMS = {Id.TASK: TASK_ID, Id.SERVER: SERVER_ID}
+_ID_FORMS = {
+    Id.TASK: TASK_ID,
+    Id.SERVER: SERVER_ID,
+    Id.POOL: SERVER_ID,
+    Id.TYPE: re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
+    Id.LIMITED: re.compile(r"[^\0]{1,128}", re.DOTALL),
+}
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_+-]+\+json)(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RAW = msgspec.json.Decoder(msgspec.Raw)
@@ -41,6 +48,17 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     for name, value in pairs:
         found[name] = found[name] + b", " + value if name in _LISTS and name in found else value
     return found
+
+
+def named_in(route: Route, scope: HTTPScope) -> str:
+    """What stands for `{id}` in the path. A name that may hold any character, a slash too, is read as it came."""
+    if route.id is not Id.LIMITED:
+        return str(scope["path_params"].get("id", ""))
+    segment = scope["raw_path"].partition(b"?")[0].rpartition(b"/")[2]
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise invalid("name", "not UTF-8") from None
 
 
 def path_id(route: Route, value: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from pointsman.contracts.actor import Role
 from pointsman.contracts.base import NULL
 from pointsman.contracts.errors import Problem
+from pointsman.contracts.limits import Kind
 from pointsman.services.gateway.route import Answer, Id, Proof, Route
 from pointsman.services.version import VERSION
 
@@ -19,6 +20,7 @@ TAGS = {
     "Servers": "The fleet that runs them.",
     "Statistics": "What has been done, and how fast.",
     "Load Balancer": "How tasks are spread over servers.",
+    "Settings": "Pools, task types and limits; every change holds within a second, is recorded and can be undone.",
     "System": "Liveness, readiness, metrics.",
 }
 HEADERS: dict[str, tuple[str, str]] = {
@@ -45,7 +47,13 @@ REQUEST_HEADERS: dict[str, tuple[dict[str, object], str]] = {
     "If-Match": ({"type": "string"}, "The ETag that the client has seen; needed to replace a configuration."),
 }
 RAISED_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After", 405: "Allow"}
-_ID_PATTERNS = {Id.TASK: "^task_[0-9a-f]{32}$", Id.SERVER: "^[A-Za-z0-9._-]{1,64}$"}
+_IDS: dict[Id, dict[str, object]] = {
+    Id.TASK: {"type": "string", "pattern": "^task_[0-9a-f]{32}$"},
+    Id.SERVER: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    Id.POOL: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    Id.TYPE: {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
+    Id.LIMITED: {"type": "string", "minLength": 1, "maxLength": 128},
+}
 _ROLES = [role.value for role in Role]
 
 
@@ -152,8 +160,10 @@ def _header(name: str) -> dict[str, object]:
 def _parameters(route: Route) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     if route.id is not None:
-        schema = {"type": "string", "pattern": _ID_PATTERNS[route.id]}
-        found.append({"name": "id", "in": "path", "required": True, "schema": schema})
+        found.append({"name": "id", "in": "path", "required": True, "schema": _IDS[route.id]})
+    if "{kind}" in route.path:
+        kinds = {"type": "string", "enum": [kind.value for kind in Kind]}
+        found.append({"name": "kind", "in": "path", "required": True, "schema": kinds})
     for name in route.headers:
         header_schema, text = REQUEST_HEADERS[name]
         found.append({"name": name, "in": "header", "description": text, "schema": header_schema})

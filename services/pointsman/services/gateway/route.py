@@ -31,11 +31,17 @@ class Id(Enum):
 
     TASK = "task"
     SERVER = "server"
+    POOL = "pool"
+    TYPE = "type"
+    LIMITED = "pool, type or key"
 
 
 @dataclass(slots=True)
 class Incoming:
-    """One admitted request as an action sees it; `waited` says that it was meant to take long."""
+    """One admitted request as an action sees it; `waited` says that it was meant to take long.
+
+    `kind` says of what kind the thing is that `id` names, where the path does.
+    """
 
     actor: Actor
     request_id: str
@@ -45,6 +51,7 @@ class Incoming:
     body: bytes = b""
     credential: str = ""
     waited: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Answer:
 class Route:
     """`roles` may call it, or everybody when `public`; `errors` are statuses beyond those of every route."""
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     name: str
     tag: str

@@ -39,7 +39,9 @@ from pointsman.contracts.task import (
 from pointsman.services.gateway import examples, reports, servers, tasks
 from pointsman.services.gateway.all_events import EventQuery, all_events
 from pointsman.services.gateway.asking import ask, ask_within, body, identified, nothing, queried
+from pointsman.services.gateway.roles import ADMINS, FLEET_READERS, OPERATORS, READERS, SUBMITTERS
 from pointsman.services.gateway.route import KIB, Answer, Id, Proof, Route
+from pointsman.services.gateway.table_settings import SETTINGS
 from pointsman.services.gateway.task_events import task_events
 
 SUBMIT_BYTES_MAX = 320 * KIB
@@ -47,12 +49,6 @@ BATCH_BYTES_MAX = 4096 * KIB
 UPDATE_BYTES_MAX = 1126 * KIB
 REGISTER_BYTES_MAX = 128 * KIB
 TASKS, SERVERS, STATISTICS, LOAD_BALANCER = "Tasks", "Servers", "Statistics", "Load Balancer"
-
-ADMINS = frozenset({Role.ADMIN})
-OPERATORS = ADMINS | {Role.OPERATOR}
-SUBMITTERS = OPERATORS | {Role.USER}
-FLEET_READERS = OPERATORS | {Role.VIEWER}
-READERS = FLEET_READERS | {Role.USER}
 
 _STREAM = Answer(
     description="One event per change.",
@@ -448,4 +444,5 @@ API: tuple[Route, ...] = (
         errors=(409,),
         example={"algorithm": "least-connections"},
     ),
+    *SETTINGS,
 )

@@ -67,6 +67,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_backlog: Annotated[
         int, Meta(description="Waiting tasks from which on new ones get 429.", ge=1, le=100_000_000)
     ] = 1_000_000
+    task_types_strict: Annotated[
+        bool, Meta(description="Refuse tasks of a type that is not declared (`pointsman type declare`).")
+    ] = False
     executor_concurrency: Annotated[
         int, Meta(description="Attempts one instance process runs at a time.", ge=1, le=100_000)
     ] = 500

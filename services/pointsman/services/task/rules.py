@@ -3,7 +3,6 @@
 import hashlib
 
 import msgspec
-from msgspec.structs import replace
 
 from pointsman.contracts import view
 from pointsman.contracts.actor import Actor, Role
@@ -11,30 +10,36 @@ from pointsman.contracts.base import is_null
 from pointsman.contracts.errors import PointsmanError, conflict, forbidden, invalid, not_found, too_large
 from pointsman.contracts.json_limits import check_object, check_text, check_value, decode
 from pointsman.contracts.lifecycle import Status
-from pointsman.contracts.record import POOL_DEFAULT, PRESETS, Attempt, RetryPolicy, TaskRecord, TaskSpec
+from pointsman.contracts.record import POOL_DEFAULT, Attempt, RetryPolicy, TaskRecord, TaskSpec
 from pointsman.contracts.task import (
     ATTEMPTS_DEFAULT,
     DEADLINE_MS_DEFAULT,
     PAYLOAD_BYTES_MAX,
     RESULT_BYTES_MAX,
     TIMEOUT_MS_DEFAULT,
-    RetryRequest,
     Task,
     TaskRequest,
     TaskUpdate,
 )
 from pointsman.services.runtime.outcomes import Failed, Succeeded
+from pointsman.services.runtime.retry_policy import retry_policy
 from pointsman.services.runtime.task_store import StoredTask
 from pointsman.services.runtime.tokens import AttemptClaims
+from pointsman.services.task.types import UNDECLARED, Declared
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 METADATA_BYTES_MAX = 16 * 1024
 ERROR_TEXT_LENGTH_MAX = 100_000
 
 
-def accept(request: TaskRequest, actor: Actor, *, task_id: str, now: int) -> TaskRecord:
-    """The PENDING record of a request, or 400/413 that names the field."""
-    check_object(bytes(request.payload), "payload", PAYLOAD_BYTES_MAX)
+def accept(
+    request: TaskRequest, actor: Actor, *, task_id: str, now: int, declared: Declared = UNDECLARED
+) -> TaskRecord:
+    """The PENDING record of a request with the defaults of its type, or 400/413 that names the field."""
+    payload = check_object(bytes(request.payload), "payload", PAYLOAD_BYTES_MAX)
+    if declared.schema is not None:
+        declared.schema.check(payload)
+    of_type = declared.settings
     for name, value in request.labels.items():
         check_text(name, "labels")
         check_text(value, f"labels.{name}")
@@ -43,16 +48,16 @@ def accept(request: TaskRequest, actor: Actor, *, task_id: str, now: int) -> Tas
     spec = TaskSpec(
         type=request.type,
         payload=request.payload,
-        priority=request.priority,
-        capabilities=tuple(sorted(set(request.capabilities))),
+        priority=request.priority if request.priority is not None else of_type.priority or 0,
+        capabilities=tuple(sorted({*request.capabilities, *of_type.capabilities})),
         is_async=request.is_async,
-        pool=request.pool or POOL_DEFAULT,
+        pool=request.pool or of_type.pool or POOL_DEFAULT,
         labels=request.labels,
         run_at=run_at,
-        deadline=start + (request.deadline_ms or DEADLINE_MS_DEFAULT),
-        timeout_ms=request.timeout_ms or TIMEOUT_MS_DEFAULT,
-        max_attempts=request.max_attempts or ATTEMPTS_DEFAULT,
-        retry=retry_policy(request.retry),
+        deadline=start + (request.deadline_ms or of_type.deadline_ms or DEADLINE_MS_DEFAULT),
+        timeout_ms=request.timeout_ms or of_type.timeout_ms or TIMEOUT_MS_DEFAULT,
+        max_attempts=request.max_attempts or of_type.max_attempts or ATTEMPTS_DEFAULT,
+        retry=retry_policy(request.retry) if request.retry is not None else of_type.retry or RetryPolicy(),
         fairness_key=_checked(request.fairness_key, "fairnessKey"),
         concurrency_key=_checked(request.concurrency_key, "concurrencyKey"),
         affinity_key=_checked(request.affinity_key, "affinityKey"),
@@ -81,22 +86,6 @@ def run_at_of(request: TaskRequest, now: int) -> int | None:
     if request.delay_ms is not None:
         return now + request.delay_ms
     return request.run_at if request.run_at is not None and request.run_at > now else None
-
-
-def retry_policy(request: RetryRequest | None) -> RetryPolicy:
-    if request is None:
-        return RetryPolicy()
-    parts = {
-        name: value
-        for name in ("base_ms", "max_ms", "factor", "jitter")
-        if (value := getattr(request, name)) is not None
-    }
-    if request.preset and parts:
-        raise invalid("retry", "either a preset or its parts, not both")
-    policy = replace(PRESETS[request.preset or "standard"], **parts)
-    if policy.max_ms < policy.base_ms:
-        raise invalid("retry.maxMs", f"must be at least baseMs ({policy.base_ms})")
-    return policy
 
 
 def check_idempotency_key(key: str) -> None:

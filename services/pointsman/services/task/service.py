@@ -10,29 +10,36 @@ from pointsman.contracts.base import Message as Wire
 from pointsman.contracts.commands import CancelTask, ExtendTask, TaskId, UpdateTask
 from pointsman.contracts.errors import invalid
 from pointsman.contracts.ids import is_task_id
+from pointsman.contracts.limits import Kind, PoolSettings, TypeSettings
 from pointsman.contracts.subjects import (
     BUCKET_IDEMPOTENCY,
     BUCKET_LEASES,
+    BUCKET_SETTINGS,
     BUCKET_TASKS,
     HEADER_IDEMPOTENCY_KEY,
     HEADER_REPLAYED,
     HEADER_REVISION,
     HEADER_TASK_ID,
     VIEW_LOAD,
+    stream_of,
 )
 from pointsman.contracts.task import BatchAnswer, BatchRequest
 from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.follow import Followed, Follower
 from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.live_settings import followed_setting
 from pointsman.services.runtime.loop import gather_all
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
 from pointsman.services.runtime.settling import Settler
 from pointsman.services.runtime.task_store import TaskStore
 from pointsman.services.runtime.tokens import AttemptTokens
 from pointsman.services.task import rules
+from pointsman.services.task.admission import Admission
 from pointsman.services.task.explaining import explained
 from pointsman.services.task.reports import Reports
 from pointsman.services.task.store import Archive, IdempotencyKeys, Shelf
-from pointsman.services.task.submission import Backlog, Submission, encoded_view
+from pointsman.services.task.submission import Submission, encoded_view
+from pointsman.services.task.types import Types
 from pointsman.services.version import VERSION
 
 CREATE_CONCURRENCY = 1024
@@ -52,9 +59,11 @@ class TaskService:
         self._bus = bus
         self._clock = clock
         self._shelf = Shelf(live, Archive(bus))
-        self._backlog = Backlog(settings.max_backlog)
+        self._types = Types(settings.task_types_strict)
+        self._admission = Admission(settings.max_backlog)
+        self._settings = Follower(bus, stream_of(BUCKET_SETTINGS), self._on_setting)
         keys = IdempotencyKeys(KvBucket(bus, BUCKET_IDEMPOTENCY))
-        self._submission = Submission(self._shelf, keys, clock, settings.egress, self._backlog)
+        self._submission = Submission(self._shelf, keys, clock, settings.egress, self._types, self._admission)
         self._reports = Reports(
             bus, self._shelf, Settler(live, clock, Random()), AttemptTokens(settings.jwt_secret), clock
         )
@@ -62,6 +71,8 @@ class TaskService:
         self._load: Subscription | None = None
 
     async def start(self) -> None:
+        await self._settings.start()
+        await self._settings.caught_up()
         self._load = await self._bus.subscribe(VIEW_LOAD, self._on_load)
         verbs = (
             Verb("create", self._create, CREATE_CONCURRENCY),
@@ -80,9 +91,26 @@ class TaskService:
             await self._serving.drain()
         if self._load:
             await self._load.unsubscribe()
+        await self._settings.stop()
 
     async def _on_load(self, message: Message) -> None:
-        self._backlog.pending = _LOAD.decode(message.data).pending
+        self._admission.heard(_LOAD.decode(message.data), self._clock.monotonic_s())
+
+    def _on_setting(self, message: Followed) -> None:
+        stored = followed_setting(message)
+        if stored is None:
+            return
+        match stored.settings, stored.kind:
+            case TypeSettings() as settings, _:
+                self._types.set(stored.name, settings)
+            case PoolSettings() as settings, _:
+                self._admission.set_pool(stored.name, settings)
+            case None, Kind.TYPE:
+                self._types.set(stored.name, None)
+            case None, Kind.POOL:
+                self._admission.set_pool(stored.name, None)
+            case _:
+                pass
 
     async def _create(self, call: Call) -> Answer:
         key, task_id = call.headers.get(HEADER_IDEMPOTENCY_KEY), call.headers.get(HEADER_TASK_ID)

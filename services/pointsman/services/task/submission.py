@@ -7,7 +7,7 @@ import msgspec
 
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError, conflict, from_validation, overloaded, refused
+from pointsman.contracts.errors import PointsmanError, conflict, from_validation, refused
 from pointsman.contracts.ids import new_operation_id, new_task_id
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
@@ -18,10 +18,11 @@ from pointsman.services.runtime.kv import RevisionMoved
 from pointsman.services.runtime.serve import decode
 from pointsman.services.runtime.task_store import StoredTask
 from pointsman.services.task import rules
+from pointsman.services.task.admission import Admission
 from pointsman.services.task.store import IdempotencyKeys, KeptRequest, Shelf
+from pointsman.services.task.types import Types
 
 BATCH_CONCURRENCY = 128
-BACKLOG_RETRY_S = 5
 
 _REQUEST = msgspec.json.Decoder(TaskRequest, strict=True)
 
@@ -32,27 +33,22 @@ class Accepted:
     replayed: bool = False
 
 
-class Backlog:
-    """How many tasks wait, as the leader last told."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.pending = 0
-
-    def check(self) -> None:
-        if self.pending >= self._limit:
-            raise overloaded(f"{self.pending} tasks are waiting, the limit is {self._limit}", BACKLOG_RETRY_S)
-
-
 class Submission:
     def __init__(
-        self, shelf: Shelf, keys: IdempotencyKeys, clock: Clock, egress: EgressPolicy, backlog: Backlog
+        self,
+        shelf: Shelf,
+        keys: IdempotencyKeys,
+        clock: Clock,
+        egress: EgressPolicy,
+        types: Types,
+        admission: Admission,
     ) -> None:
         self._shelf = shelf
         self._keys = keys
         self._clock = clock
         self._egress = egress
-        self._backlog = backlog
+        self._types = types
+        self._admission = admission
         self._batch = asyncio.Semaphore(BATCH_CONCURRENCY)
 
     async def submit(self, data: bytes, actor: Actor, key: str | None = None, task_id: str | None = None) -> Accepted:
@@ -82,11 +78,12 @@ class Submission:
         request = decode(_REQUEST, data)
         if request.callback_url is not None:
             check_url(request.callback_url, self._egress, field="callbackUrl")
-        return rules.accept(request, actor, task_id=task_id, now=self._clock.now_ms())
+        declared = self._types.of(request.type)
+        return rules.accept(request, actor, task_id=task_id, now=self._clock.now_ms(), declared=declared)
 
     async def _create(self, record: TaskRecord) -> Accepted:
-        self._backlog.check()
-        revision = await self._shelf.live.create(record, new_operation_id())
+        with self._admission.admit(record.spec.pool, record.owner, self._clock.monotonic_s()):
+            revision = await self._shelf.live.create(record, new_operation_id())
         return Accepted(StoredTask(record, revision))
 
     async def _create_new(self, record: TaskRecord) -> Accepted:
@@ -105,7 +102,7 @@ class Submission:
         kept = KeptRequest(task_id=record.id, request_hash=rules.request_hash(data))
         found = await self._keys.get(name)
         if found is None:
-            self._backlog.check()
+            self._admission.check(record.spec.pool, record.owner, self._clock.monotonic_s())
             try:
                 await self._keys.claim(name, kept, new_operation_id())
             except RevisionMoved:

@@ -1,0 +1,103 @@
+"""`pointsman pool`: the settings of pools."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pointsman.cli import options
+
+if TYPE_CHECKING:
+    from pointsman.cli.asking import Wanted
+
+
+@click.group()
+def pool() -> None:
+    """List, show and change pools: algorithm, shares, retries, backlog. Limits: `pointsman limit`."""
+
+
+@pool.command("list")
+@options.cursor
+@options.asked
+def list_pools(wanted: "Wanted", cursor: str | None) -> None:
+    """Pools that have servers, settings or waiting tasks."""
+    from pointsman.cli import asking, printing
+    from pointsman.contracts.steering import PageRequest
+
+    page = asking.request(PageRequest, cursor=cursor)
+    wanted.show(lambda client: client.pools.list(page), printing.pools)
+
+
+@pool.command()
+@click.argument("name")
+@options.asked
+def show(wanted: "Wanted", name: str) -> None:
+    """The settings of a pool, and their last ten changes."""
+    from pointsman.cli import printing
+
+    wanted.show(lambda client: client.pools.get(name), printing.pool)
+
+
+@pool.command("set")
+@click.argument("name")
+@click.option("--algorithm", help="How servers are chosen; a wrong name lists them.")
+@click.option("--affinity", help="prefer or require.")
+@click.option("--share", "shares", multiple=True, help="KEY=WEIGHT, may be given again; replaces all. `none`: equal.")
+@click.option("--retry-percent", type=int, help="Retries may take this share of what runs.")
+@click.option("--retries-per-s", type=float, help="And so many per second.")
+@click.option("--max-backlog", type=options.BOUND, help="Waiting tasks from which on new ones get 429, or none.")
+@click.option("--max-backlog-per-owner", type=options.BOUND, help="The same for the tasks of one owner.")
+@options.if_match
+@options.asked
+def set_pool(
+    wanted: "Wanted",
+    name: str,
+    if_match: int | None,
+    algorithm: str | None,
+    affinity: str | None,
+    shares: tuple[str, ...],
+    retry_percent: int | None,
+    retries_per_s: float | None,
+    max_backlog: object,
+    max_backlog_per_owner: object,
+) -> None:
+    """Change the given settings of a pool; the others stay."""
+    from pointsman.cli import asking, printing
+    from pointsman.contracts.steering import PoolPatch
+
+    patch = asking.request(
+        PoolPatch,
+        algorithm=algorithm,
+        affinity=affinity,
+        shares=_shares(shares),
+        retryPercent=retry_percent,
+        retriesPerS=retries_per_s,
+        maxBacklog=max_backlog,
+        maxBacklogPerOwner=max_backlog_per_owner,
+    )
+    if patch == PoolPatch():
+        raise click.UsageError("nothing to change is given")
+    wanted.show(lambda client: client.pools.change(name, patch, if_match=if_match), printing.pool)
+
+
+@pool.command()
+@click.argument("name")
+@options.if_match
+@options.asked
+def undo(wanted: "Wanted", name: str, if_match: int | None) -> None:
+    """Take back the last change of a pool's settings; once more takes that back."""
+    from pointsman.cli import printing
+
+    wanted.show(lambda client: client.pools.undo(name, if_match=if_match), printing.pool)
+
+
+def _shares(given: tuple[str, ...]) -> dict[str, int] | None:
+    """`a=3 b=1` as weights; None when none are given, {} for `none`."""
+    if not given:
+        return None
+    if given == (options.NONE,):
+        return {}
+    pairs = [share.rpartition("=") for share in given]
+    for key, _, weight in pairs:
+        if not key or not weight.isdecimal():
+            raise click.BadParameter("must be KEY=WEIGHT, as in team-a=3", param_hint="--share")
+    return {key: int(weight) for key, _, weight in pairs}

@@ -1,0 +1,127 @@
+"""`pointsman type`: declared task types, their defaults, limits and payload schemas."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pointsman.cli import options
+
+if TYPE_CHECKING:
+    from pointsman.cli.asking import Wanted
+
+
+@click.group("type")
+def task_type() -> None:
+    """List, show, declare and remove task types."""
+
+
+@task_type.command("list")
+@options.cursor
+@options.asked
+def list_types(wanted: "Wanted", cursor: str | None) -> None:
+    """The declared types."""
+    from pointsman.cli import asking, printing
+    from pointsman.contracts.steering import PageRequest
+
+    page = asking.request(PageRequest, cursor=cursor)
+    wanted.show(lambda client: client.types.list(page), printing.types)
+
+
+@task_type.command()
+@click.argument("name")
+@options.asked
+def show(wanted: "Wanted", name: str) -> None:
+    """A declared type, and its last ten changes."""
+    from pointsman.cli import printing
+
+    wanted.show(lambda client: client.types.get(name), printing.task_type)
+
+
+@task_type.command()
+@click.argument("name")
+@click.option("--pool", help="Pool of its tasks.")
+@click.option("--priority", type=int, help="0 to 10.")
+@click.option("--capability", "capabilities", multiple=True, help="Needed by each of its tasks; may be given again.")
+@click.option("--timeout-after", "timeout", help="How long an attempt may take: 30s, 15m, 1h.")
+@click.option("--deadline-after", "deadline", help="How long a task may take in all.")
+@click.option("--max-attempts", type=int, help="Attempts of a task.")
+@click.option("--retry", help="fast, standard or patient.")
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    help="File with a JSON Schema for the payloads; - reads standard input.",
+)
+@options.limited
+@options.if_match
+@options.asked
+def declare(
+    wanted: "Wanted",
+    name: str,
+    if_match: int | None,
+    limit: dict[str, Any],
+    pool: str | None,
+    priority: int | None,
+    capabilities: tuple[str, ...],
+    timeout: str | None,
+    deadline: str | None,
+    max_attempts: int | None,
+    retry: str | None,
+    schema: Path | None,
+) -> None:
+    """Declare a task type, as a whole: what is not given has no default of its own."""
+    from pointsman.cli import asking, printing
+    from pointsman.contracts.steering import TypeRequest
+
+    request = asking.request(
+        TypeRequest,
+        pool=pool,
+        priority=priority,
+        capabilities=list(capabilities),
+        timeoutMs=_ms(timeout),
+        deadlineMs=_ms(deadline),
+        maxAttempts=max_attempts,
+        retry=None if retry is None else {"preset": retry},
+        limit=limit,
+        schema=_json(schema),
+    )
+    wanted.show(lambda client: client.types.declare(name, request, if_match=if_match), printing.task_type)
+
+
+@task_type.command()
+@click.argument("name")
+@options.if_match
+@options.asked
+def remove(wanted: "Wanted", name: str, if_match: int | None) -> None:
+    """Remove a declaration; tasks that were accepted keep what they have."""
+    wanted.show(lambda client: client.types.remove(name, if_match=if_match), lambda gone: gone.message)
+
+
+@task_type.command()
+@click.argument("name")
+@options.if_match
+@options.asked
+def undo(wanted: "Wanted", name: str, if_match: int | None) -> None:
+    """Take back the last change of a declaration; once more takes that back."""
+    from pointsman.cli import printing
+
+    wanted.show(lambda client: client.types.undo(name, if_match=if_match), printing.task_type)
+
+
+def _ms(text: str | None) -> int | None:
+    from pointsman.cli.token import duration
+
+    return None if text is None else int(duration(text).total_seconds() * 1000)
+
+
+def _json(path: Path | None) -> Any:
+    """The file as raw JSON; a usage error when it is none."""
+    import msgspec
+
+    if path is None:
+        return None
+    try:
+        with click.open_file(str(path), "rb") as file:
+            return msgspec.json.decode(file.read(), type=msgspec.Raw).copy()
+    except (OSError, msgspec.DecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}", param_hint="--schema") from error
