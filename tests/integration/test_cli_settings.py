@@ -15,8 +15,8 @@ from pointsman.contracts.task import TaskRequest
 from pointsman.services.balancer.service import BalancerService
 from pointsman.services.runtime import buckets
 from pointsman.services.task.service import TaskService
-from tests.support.fake_bus import RealWorld, context
 from tests.support.system_up import COMMAND, REPOSITORY
+from tests.support.worlds import RealWorld, context
 
 ANN = Actor(sub="ann", roles=(Role.USER,))
 

@@ -15,9 +15,9 @@ from pointsman.services.balancer.service import BalancerService
 from pointsman.services.gateway import service as gateway
 from pointsman.services.runtime import buckets
 from pointsman.services.task.service import TaskService
-from tests.support.fake_bus import SECRET, RealWorld, context
 from tests.support.rest import Rest
 from tests.support.system_up import eventually
+from tests.support.worlds import SECRET, RealWorld, context
 
 
 @pytest.fixture
