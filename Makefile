@@ -21,10 +21,10 @@ PACKAGES := pointsman.contracts pointsman.client pointsman.services pointsman.cl
 HAS_TUI := $(wildcard tui/pointsman/tui/__init__.py)
 TYPED := $(foreach package,$(if $(HAS_TUI),$(PACKAGES),$(filter-out pointsman.tui,$(PACKAGES))),-p $(package))
 
-.PHONY: help install demo up test check format bench sim lock clean
+.PHONY: help install demo up test check format bench sim sim-health lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv with the locked dependencies and the project
 
@@ -52,6 +52,9 @@ bench: $(INSTALLED) ## throughput and latency through REST
 
 sim: $(INSTALLED) ## compare the balancing algorithms in simulation
 	@$(BIN)/python -m tests.simulation
+
+sim-health: $(INSTALLED) ## the health machine over a day of virtual time
+	@$(BIN)/python -m tests.simulation.health
 
 lock: $(UV) ## write requirements.lock anew
 	@$(UV) pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.12 \

@@ -51,8 +51,8 @@ async def test_a_server_that_breaks_the_rules_fails_the_attempt(backend: Backend
         assert outcome.server_fault
         assert not outcome.final
         assert said in outcome.error
-        evidence = await b.said(subjects.VIEW_EVIDENCE, Evidence)
-        assert (evidence.server_id, evidence.good) == (SERVER, False)
+        (seen,) = (await b.said(subjects.VIEW_EVIDENCE, Evidence)).results
+        assert (seen.server_id, seen.faults, seen.run) == (SERVER, 1, 1)
         assert isinstance(await b.run("ok"), Succeeded)
         assert (await backend.stats())["tasks"].keys() == b.outcomes.keys()
 

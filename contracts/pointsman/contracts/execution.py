@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pointsman.contracts.balancer import Alert
 from pointsman.contracts.base import NULL, Message
 from pointsman.contracts.record import Lease
 
@@ -45,13 +46,43 @@ class Release(Message):
     number: int
 
 
-class Evidence(Message):
-    """A server fault or a success seen by an executor."""
+class Results(Message, omit_defaults=True):
+    """How attempts of one type ended at one server since the last evidence.
+
+    `failed` are errors of tasks, `faults` those of the server. `run` counts the server's faults, of any type, since its
+    last answer; it stands in one of its rows only. Times in ms; `elapsed` sums up the successes.
+    """
 
     server_id: str
-    good: bool
-    at: int
+    type: str
+    succeeded: int = 0
+    accepted: int = 0
+    failed: int = 0
+    faults: int = 0
+    run: int = 0
+    elapsed: int = 0
+    slowest: int = 0
     detail: str = ""
+
+    @property
+    def answered(self) -> int:
+        return self.succeeded + self.accepted + self.failed
+
+
+class Evidence(Message):
+    """What an executor saw of servers; once a second, and at once when a server begins to fail."""
+
+    executor: str
+    at: int
+    results: tuple[Results, ...]
+
+
+class Alarms(Message):
+    """What the prober finds that an operator should look at now: on change, and every 5 s. Empty: nothing."""
+
+    prober: str
+    as_of: int
+    alerts: tuple[Alert, ...]
 
 
 def attempt_key(task_id: str, generation: int, number: int) -> str:

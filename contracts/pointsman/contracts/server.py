@@ -122,10 +122,21 @@ class HealthState(StrEnum):
     RECOVERING = "RECOVERING"
 
 
+class Cause(StrEnum):
+    """The evidence that last took a server out. Faults, outlier and stalled are what tasks tell; only these are limited."""
+
+    PROBES = "probes"
+    HEARTBEATS = "heartbeats"
+    FAULTS = "faults"
+    OUTLIER = "outlier"
+    STALLED = "stalled"
+
+
 class ServerHealth(Record):
     """Key `health.<id>` of `servers`: written by the prober when the state changes. Times in ms since the epoch.
 
     `active_tasks` is what the server said of itself in its health answer; told with each check, never stored.
+    `ejections` doubles the time out, which ends at `ejected_until`. `readmitted`: back only because the pool panics.
     """
 
     state: HealthState = HealthState.NEW
@@ -137,6 +148,11 @@ class ServerHealth(Record):
     consecutive_successes: int = 0
     error: str | None = None
     active_tasks: int | None = None
+    score: int = 100
+    cause: Cause | None = None
+    ejections: int = 0
+    ejected_until: int | None = None
+    readmitted: bool = False
 
 
 class Usage(Message, omit_defaults=True):

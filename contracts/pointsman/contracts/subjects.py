@@ -32,6 +32,7 @@ VIEW_EXECUTORS = f"{PREFIX}.view.executors"
 VIEW_RELEASES = f"{PREFIX}.view.releases"
 VIEW_LOAD = f"{PREFIX}.view.load"
 VIEW_HEALTH = f"{PREFIX}.view.health"
+VIEW_ALARMS = f"{PREFIX}.view.alarms"
 VIEW_EVIDENCE = f"{PREFIX}.view.evidence"
 
 

@@ -15,7 +15,7 @@ from pointsman.contracts.execution import Abort, ExecutorBeat, Handover, Release
 from pointsman.contracts.record import TaskRecord
 from pointsman.services.instance.abort import Canceller
 from pointsman.services.instance.attempt import Attempts, Call
-from pointsman.services.instance.evidence import News, seen
+from pointsman.services.instance.evidence import Tally
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.outcomes import CONNECT_MS, Accepted, Lost, Outcome
@@ -58,7 +58,7 @@ class Executor:
         self._limit = limit
         self._clock = clock
         self._calls: dict[str, Call] = {}
-        self._news = News()
+        self._tally = Tally(name)
         self._work = Background()
         self._beats = Background()
         self._subscriptions: list[Subscription] = []
@@ -126,8 +126,8 @@ class Executor:
                 self._is_idle.set()
 
     async def _conclude(self, call: Call, record: TaskRecord, outcome: Outcome) -> None:
+        await self._note(call, record, outcome)
         settled = await self._settled(call, record, outcome)
-        await self._tell(call, outcome)
         if await self._is_free(call, outcome, settled):
             await self._release(call)
 
@@ -154,9 +154,14 @@ class Executor:
                 log.warning("outcome not committed yet", task_id=record.id, error=str(error))
             await asyncio.sleep(SETTLE_RETRY_S)
 
-    async def _tell(self, call: Call, outcome: Outcome) -> None:
-        evidence = seen(call.attempt.server_id, outcome, self._clock.now_ms())
-        if evidence is not None and self._news.is_news(evidence):
+    async def _note(self, call: Call, record: TaskRecord, outcome: Outcome) -> None:
+        now, attempt = self._clock.now_ms(), call.attempt
+        elapsed_ms = now - attempt.started_at
+        if self._tally.note(attempt.server_id, record.spec.type, outcome, elapsed_ms=elapsed_ms, now=now):
+            await self._tell_evidence(now)
+
+    async def _tell_evidence(self, now: int) -> None:
+        if (evidence := self._tally.take(now)) is not None:
             await self._say(subjects.VIEW_EVIDENCE, evidence)
 
     async def _on_abort(self, message: Message) -> None:
@@ -182,6 +187,7 @@ class Executor:
 
     async def _beat(self) -> None:
         await self._say(subjects.VIEW_EXECUTORS, self._beat_now())
+        await self._tell_evidence(self._clock.now_ms())
 
     def _beat_now(self) -> ExecutorBeat:
         return ExecutorBeat(

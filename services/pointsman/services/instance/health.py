@@ -1,169 +1,299 @@
-"""The health machine of one server as a table, and what a probe's answer means. Pure."""
+"""The health machine of a fleet: evidence in, states and due probes out. No clock, no I/O: the prober is its shell.
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+Signs of single servers come from `watch.py`; what only the fleet can tell, or must keep within bounds, is decided here.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Annotated
 
-import msgspec
-from msgspec.structs import replace as with_fields
+import structlog
+from msgspec.structs import replace
 
-from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
-from pointsman.services.instance.answer import Answer
-from pointsman.services.instance.fleet import Known
+from pointsman.contracts.balancer import Alert
+from pointsman.contracts.execution import Evidence, Results
+from pointsman.contracts.server import Cause, HealthState, ServerHealth
+from pointsman.services.instance.ejection import Member, Share, is_ejected, share_of
+from pointsman.services.instance.health_table import BY_TASKS, TABLE, Sign, after
+from pointsman.services.instance.outliers import INTERVAL_S, Rate, outliers
+from pointsman.services.instance.self_doubt import SEEN_WELL_S, SelfDoubt
+from pointsman.services.instance.watch import CALM_S, Finding, Look, Moment, Watch
+
+log = structlog.get_logger()
 
 S = HealthState
+TIMEOUT_S = 2.0
+SERVING = frozenset({S.WARMING, S.HEALTHY, S.RECOVERING, S.SUSPECT})
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`waits_s` before the next probe: the first, and the next after each further bad one; each +- `jitter`.
+class HealthMachine:
+    """`changed` holds the servers whose state must be stored, `stirred` those whose numbers are news to watchers."""
 
-    `good` and `bad`: so many probes in a row lead to that state.
-    """
+    def __init__(self, rng: Random) -> None:
+        self.changed: set[str] = set()
+        self.stirred: set[str] = set()
+        self._rng = rng
+        self._watches: dict[str, Watch] = {}
+        self._queue: list[tuple[float, str]] = []
+        self._shares: dict[str, Share] = {}
+        self._panics: set[str] = set()
+        self._doubt = SelfDoubt()
+        self._judged_s: float | None = None
 
-    is_eligible: bool
-    waits_s: tuple[float, ...]
-    jitter: float
-    good: tuple[int, HealthState] | None = None
-    bad: tuple[int, HealthState] | None = None
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def get(self, server_id: str) -> Watch | None:
+        return self._watches.get(server_id)
+
+    def watch(
+        self, server_id: str, pool: str, capacity: int, health: ServerHealth, now: Moment, *, first_in_s: float = 0.0
+    ) -> None:
+        """Begin anew with what is stored of a server; its first probe is due in `first_in_s`."""
+        watch = Watch(server_id, pool, capacity, health, entered_s=now.s, progress_s=now.s)
+        if health.ejected_until is not None:
+            watch.out_until_s = now.s + max(0, health.ejected_until - now.ms) / 1000
+        if health.state is S.WARMING:
+            watch.entered_s -= max(0, now.ms - health.since) / 1000
+        self._forget_share(pool)
+        self._watches[server_id] = watch
+        self.schedule(watch, now.s + first_in_s)
+
+    def resize(self, server_id: str, pool: str, capacity: int) -> None:
+        watch = self._watches[server_id]
+        self._forget_share(watch.pool)
+        watch.pool, watch.capacity = pool, capacity
+        self._forget_share(pool)
+
+    def forget(self, server_id: str) -> None:
+        watch = self._watches.pop(server_id, None)
+        if watch is not None:
+            self._forget_share(watch.pool)
+            self.changed.discard(server_id)
+            self.stirred.discard(server_id)
+
+    def schedule(self, watch: Watch, due_s: float) -> None:
+        watch.due_s = due_s
+        heapq.heappush(self._queue, (due_s, watch.server_id))
+
+    def next_due(self, now: Moment) -> str | None:
+        """A server to probe now; it is due again only when `probed` has been told."""
+        while self._queue and self._queue[0][0] <= now.s:
+            due_s, server_id = heapq.heappop(self._queue)
+            watch = self._watches.get(server_id)
+            if watch is None or watch.due_s != due_s:
+                continue
+            if watch.credit(now.s):
+                self._wait(watch, now)
+                continue
+            return server_id
+        return None
+
+    def next_due_s(self) -> float | None:
+        return self._queue[0][0] if self._queue else None
+
+    def timeout_s(self, now_s: float) -> float:
+        """How long a probe may take."""
+        return TIMEOUT_S * self._doubt.stretch(now_s)
+
+    def probed(self, server_id: str, look: Look, now: Moment) -> None:
+        if (watch := self._watches.get(server_id)) is None:
+            return
+        self._apply(watch, watch.probed(look, now), now)
+        self._wait(watch, now)
+
+    def beaten(self, server_id: str, active_tasks: int | None, now: Moment, *, is_well: bool = True) -> None:
+        if (watch := self._watches.get(server_id)) is not None:
+            self._apply(watch, watch.beaten(active_tasks, now, is_well=is_well), now)
+            if not is_well:
+                self._hasten(watch, now.s)
+
+    def heard(self, evidence: Evidence, now: Moment) -> None:
+        """What an executor saw."""
+        by_server: defaultdict[str, list[Results]] = defaultdict(list)
+        for row in evidence.results:
+            by_server[row.server_id].append(row)
+        for server_id, rows in by_server.items():
+            if (watch := self._watches.get(server_id)) is None:
+                continue
+            self.stirred.add(server_id)
+            self._apply(watch, watch.heard(rows, now), now)
+            if any(row.faults for row in rows):
+                self._hasten(watch, now.s)
+
+    def loaded(self, active: Mapping[str, int], now_s: float) -> None:
+        """How many attempts run at each server, by the balancer's count."""
+        for server_id, watch in self._watches.items():
+            running = active.get(server_id, 0)
+            if running and not watch.active:
+                watch.progress_s = now_s
+            watch.active = running
+
+    def tick(self, now: Moment) -> None:
+        """Several times a second: silence, warmth, what the fleet tells, panic and doubt."""
+        for watch in self._watches.values():
+            if (finding := watch.passed(now)) is not None:
+                self._apply(watch, finding, now)
+            if watch.health.readmitted and now.s - max(watch.fault_s, watch.entered_s) >= CALM_S:
+                self._rewrite(watch, replace(watch.health, readmitted=False))
+        self._judge(now)
+        self._panic(now)
+        self._end_doubt(now)
+
+    def alarms(self) -> tuple[Alert, ...]:
+        """What an operator should look at now."""
+        panics = tuple(_panic_alert(pool, self._share(pool)) for pool in sorted(self._panics))
+        if not self._doubt.is_doubting:
+            return panics
+        detail = "half of all servers turned suspect within 5 s: the prober doubts itself and takes nobody out"
+        return (Alert(kind="prober-doubt", pool="", detail=detail), *panics)
+
+    def shown(self, server_id: str, now_s: float) -> ServerHealth | None:
+        """The health with its score and times, as watchers are told it."""
+        watch = self._watches.get(server_id)
+        if watch is None:
+            return None
+        score = watch.score.value(watch.state, now_s)
+        return replace(watch.health, score=score)
+
+    def _apply(self, watch: Watch, finding: Finding | None, now: Moment) -> None:
+        if finding is None or after(watch.state, finding.sign) is watch.state:
+            return
+        if not self._is_allowed(watch, finding):
+            return
+        before = watch.state
+        watch.enter(finding, now, self._rng)
+        self._note_change(watch, now)
+        log.info(
+            "health changed",
+            server=watch.server_id,
+            before=before,
+            after=watch.state,
+            cause=finding.cause,
+            reason=finding.detail,
+        )
+        if watch.state is S.SUSPECT:
+            self._suspect(watch, finding, now)
+
+    def _is_allowed(self, watch: Watch, finding: Finding) -> bool:
+        """Whether the bounds let this server be taken out now; anything else they do not concern."""
+        if after(watch.state, finding.sign) is not S.UNHEALTHY or watch.state is S.NEW:
+            return True
+        if self._doubt.is_doubting:
+            return False
+        if finding.cause not in BY_TASKS:
+            return True
+        share = self._share(watch.pool)
+        if is_ejected(watch.health):
+            return watch.pool not in self._panics
+        return watch.pool not in self._panics and share.may_eject(watch.capacity)
+
+    def _suspect(self, watch: Watch, finding: Finding, now: Moment) -> None:
+        """Silence is looked into at once; a failed probe has just been one."""
+        if finding.cause is Cause.HEARTBEATS:
+            self.schedule(watch, now.s)
+        serving = sum(one.state in SERVING for one in self._watches.values())
+        if self._doubt.suspected(watch.server_id, serving, now.s):
+            log.error("the prober doubts itself", servers=serving)
+
+    def _note_change(self, watch: Watch, now: Moment) -> None:
+        self.changed.add(watch.server_id)
+        self.stirred.add(watch.server_id)
+        self._forget_share(watch.pool)
+        self._wait(watch, now)
+
+    def _rewrite(self, watch: Watch, health: ServerHealth) -> None:
+        watch.health = health
+        self.changed.add(watch.server_id)
+        self._forget_share(watch.pool)
+
+    def _wait(self, watch: Watch, now: Moment) -> None:
+        wait_s = watch.wait_s(now.s, self._rng)
+        watch.health = replace(watch.health, next_check=now.ms + round(wait_s * 1000))
+        self.stirred.add(watch.server_id)
+        self.schedule(watch, now.s + wait_s)
+
+    def _hasten(self, watch: Watch, now_s: float) -> None:
+        if watch.hasten(now_s):
+            self.schedule(watch, now_s)
+
+    def _judge(self, now: Moment) -> None:
+        """Outliers and stalled work, every 10 s."""
+        if self._judged_s is not None and now.s - self._judged_s < INTERVAL_S:
+            return
+        self._judged_s = now.s
+        pools: defaultdict[str, list[Watch]] = defaultdict(list)
+        for watch in self._watches.values():
+            pools[watch.pool].append(watch)
+        for watches in pools.values():
+            self._judge_rates(watches, now)
+            slowest = max((ms for watch in watches for ms in watch.slowest), default=0)
+            for watch in watches:
+                if watch.is_stalled(slowest, now.s):
+                    detail = f"work runs and none has ended for {now.s - watch.progress_s:.0f} s"
+                    self._apply(watch, Finding(Sign.EJECTED, Cause.STALLED, detail), now)
+
+    def _judge_rates(self, watches: Iterable[Watch], now: Moment) -> None:
+        by_type: defaultdict[str, dict[str, Rate]] = defaultdict(dict)
+        for watch in watches:
+            for task_type, rate in watch.rates.items():
+                by_type[task_type][watch.server_id] = rate
+            watch.rates = {}
+        for task_type, rates in by_type.items():
+            for server_id in outliers(rates):
+                detail = f"only {rates[server_id].share:.0%} of its tasks of type {task_type} succeed, unlike elsewhere"
+                self._apply(self._watches[server_id], Finding(Sign.EJECTED, Cause.OUTLIER, detail), now)
+
+    def _panic(self, now: Moment) -> None:
+        """Begin and end it; while it lasts, whoever was taken out for what tasks told comes back."""
+        for pool in {watch.pool for watch in self._watches.values()} | self._panics:
+            share = self._share(pool)
+            if share.is_panic and pool not in self._panics:
+                self._panics.add(pool)
+                log.error("pool panics", pool=pool, eligible=share.eligible, capacity=share.total)
+            elif not share.is_panic and pool in self._panics:
+                self._panics.discard(pool)
+                log.warning("panic is over", pool=pool, eligible=share.eligible, capacity=share.total)
+        if self._panics:
+            self._readmit(now)
+
+    def _readmit(self, now: Moment) -> None:
+        for watch in self._watches.values():
+            if watch.pool in self._panics and is_ejected(watch.health) and not watch.health.consecutive_failures:
+                self._apply(watch, Finding(Sign.READMITTED, None, watch.health.error), now)
+
+    def _end_doubt(self, now: Moment) -> None:
+        """Those that are still suspect must fail anew, by timeouts as short as before."""
+        if not self._doubt.is_doubting:
+            return
+        well = sum(now.s - watch.well_s <= SEEN_WELL_S for watch in self._watches.values())
+        if self._doubt.is_over(well, len(self._watches), now.s):
+            log.warning("the prober trusts itself again", seen_well=well, servers=len(self._watches))
+            for watch in self._watches.values():
+                watch.bads = 0
+
+    def _share(self, pool: str) -> Share:
+        share = self._shares.get(pool)
+        if share is None:
+            members = (Member(one.capacity, one.health) for one in self._watches.values() if one.pool == pool)
+            share = self._shares[pool] = share_of(members)
+        return share
+
+    def _forget_share(self, pool: str) -> None:
+        self._shares.pop(pool, None)
 
 
-TABLE: dict[HealthState, Row] = {
-    S.NEW: Row(False, (1.0,), 0.0, good=(1, S.HEALTHY), bad=(5, S.UNHEALTHY)),
-    S.HEALTHY: Row(True, (5.0,), 0.1, bad=(3, S.UNHEALTHY)),
-    S.UNHEALTHY: Row(False, (2.0, 4.0, 8.0, 16.0, 30.0), 0.2, good=(2, S.HEALTHY)),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A server's health as its prober knows it; `misses` counts bad probes since the state was entered."""
-
-    health: ServerHealth
-    misses: int = 0
-    wait_s: float = 0.0
-
-
-def row_of(state: HealthState) -> Row:
-    """A state that this version does not use yet is looked at like a new server."""
-    return TABLE.get(state, TABLE[S.NEW])
-
-
-def is_eligible(state: HealthState) -> bool:
-    return row_of(state).is_eligible
-
-
-def current(known: Known, now: int) -> ServerHealth:
+def fresh(health: ServerHealth | None, registered_at: int, now: int) -> ServerHealth:
     """The stored health where it is of this registration, else NEW."""
-    config, health = known.config, known.health
-    registered_at = config.registered_at if isinstance(config, ServerConfig) else 0
     if health is not None and health.registered_at == registered_at and health.state in TABLE:
         return health
     return ServerHealth(state=S.NEW, since=now, registered_at=registered_at)
 
 
-def after_probe(check: Check, error: str | None, *, now: int, rng: Random) -> Check:
-    """The check after a good probe (`error` None) or a bad one; `now` in ms since the epoch."""
-    counted = _counted(check.health, error, now)
-    state = _next_state(counted)
-    entered = state is not counted.state
-    misses = 0 if entered or error is None else check.misses + 1
-    wait_s = _wait_s(row_of(state), misses, rng)
-    health = with_fields(
-        counted,
-        state=state,
-        since=now if entered else counted.since,
-        next_check=now + round(wait_s * 1000),
-        consecutive_successes=0 if entered else counted.consecutive_successes,
-        consecutive_failures=0 if entered and error is None else counted.consecutive_failures,
+def _panic_alert(pool: str, share: Share) -> Alert:
+    detail = (
+        f"{share.eligible} of {share.total} slots can take tasks, less than half: "
+        "servers taken out for failing tasks are used again"
     )
-    return replace(check, health=health, misses=misses, wait_s=wait_s)
-
-
-def _counted(health: ServerHealth, error: str | None, now: int) -> ServerHealth:
-    return with_fields(
-        health,
-        last_check=now,
-        error=error,
-        consecutive_failures=0 if error is None else health.consecutive_failures + 1,
-        consecutive_successes=health.consecutive_successes + 1 if error is None else 0,
-    )
-
-
-def _next_state(health: ServerHealth) -> HealthState:
-    row = row_of(health.state)
-    if row.good is not None and health.consecutive_successes >= row.good[0]:
-        return row.good[1]
-    if row.bad is not None and health.consecutive_failures >= row.bad[0]:
-        return row.bad[1]
-    return health.state
-
-
-def _wait_s(row: Row, misses: int, rng: Random) -> float:
-    wait_s = row.waits_s[min(misses, len(row.waits_s) - 1)]
-    return wait_s * rng.uniform(1 - row.jitter, 1 + row.jitter)
-
-
-class _Model(msgspec.Struct):
-    server_id: str | None = None
-
-
-class _Load(msgspec.Struct):
-    active_tasks: Annotated[int, msgspec.Meta(ge=0)] | None = None
-
-
-class _Told(msgspec.Struct):
-    """What a health answer may say; other fields and other shapes are the server's own business."""
-
-    status: msgspec.Raw = msgspec.Raw(b"")
-    server_id: msgspec.Raw = msgspec.Raw(b"")
-    model: msgspec.Raw = msgspec.Raw(b"")
-    load: msgspec.Raw = msgspec.Raw(b"")
-
-
-_TOLD = msgspec.json.Decoder(_Told)
-_STR = msgspec.json.Decoder(str)
-_MODEL = msgspec.json.Decoder(_Model)
-_LOAD = msgspec.json.Decoder(_Load)
-
-
-def fault_of(answer: Answer, server_id: str, registered: Collection[str]) -> str | None:
-    """Why this health answer is bad, or None; `registered` are the ids of all servers."""
-    if not 200 <= answer.status < 300:
-        return f"the health check answered HTTP {answer.status}"
-    if answer.is_cut:
-        return "the health check's answer is too large"
-    try:
-        told = _TOLD.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    if _text(told.status) == "unhealthy":
-        return "the server says that it is unhealthy"
-    for named in (_text(told.server_id), _model_id(told.model)):
-        if named and named != server_id and named in registered:
-            return f"wiring mistake: the server that answers says it is {named}"
-    return None
-
-
-def active_tasks_of(answer: Answer) -> int | None:
-    """How many tasks the server says it runs, if its health answer says so."""
-    try:
-        load = _TOLD.decode(answer.body).load
-        return _LOAD.decode(load).active_tasks if load else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def _text(raw: msgspec.Raw) -> str:
-    try:
-        return _STR.decode(raw) if raw else ""
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
-
-
-def _model_id(raw: msgspec.Raw) -> str:
-    try:
-        return (_MODEL.decode(raw).server_id or "") if raw else ""
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
+    return Alert(kind="panic", pool=pool, detail=detail)

@@ -1,211 +1,231 @@
-"""The one prober: asks each server for its health when it is due, writes the state when it changes."""
+"""The one prober: asks servers for their health when it is due, hears what others saw, stores what the machine concludes."""
 
 import asyncio
-import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from random import Random
 
 import aiohttp
 import structlog
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 
-from pointsman.client.bus import BusError
-from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError
-from pointsman.contracts.ids import new_operation_id
-from pointsman.contracts.server import HealthState, ServerHealth
-from pointsman.contracts.subjects import token
-from pointsman.services.instance import health
+from pointsman.contracts.balancer import Alert
+from pointsman.contracts.execution import Evidence
+from pointsman.contracts.server import Heartbeat, ServerConfig, ServerHealth
+from pointsman.services.instance import health_answer
 from pointsman.services.instance.backend import Backends
 from pointsman.services.instance.faults import reason_of
-from pointsman.services.instance.fleet import Fleet, Target
+from pointsman.services.instance.fleet import Fleet, Known, Target
+from pointsman.services.instance.health import HealthMachine, fresh
+from pointsman.services.instance.health_writer import HealthWriter
+from pointsman.services.instance.watch import Look, Moment
 from pointsman.services.runtime.clock import Clock
-from pointsman.services.runtime.kv import Bucket, RevisionMoved
+from pointsman.services.runtime.kv import Bucket
 from pointsman.services.runtime.loop import Background
 
 log = structlog.get_logger()
 
-PROBE_S = 2.0
 PROBE_BYTES_MAX = 64 * 1024
-CONCURRENCY_MAX = 64
-IDLE_S = 0.5
-SPREAD_S = 5.0
-EVIDENCE_GAP_MS = 1_000
+CONCURRENCY_MAX = 256
+TICK_S = 0.25
+SPREAD_EACH_S, SPREAD_MAX_S = 0.005, 5.0
 UNWRITTEN_RETRY_S = 1.0
+UNHEALTHY = "unhealthy"
 
 
-@dataclass(slots=True)
-class _Watched:
-    check: health.Check
-    revision: int
-    due_s: float
-    is_running: bool = False
-    being_written: ServerHealth | None = None
-
-
-@dataclass(slots=True)
 class Prober:
     """`leads` says whether this process is the prober at this moment."""
 
-    fleet: Fleet
-    backends: Backends
-    bucket: Bucket
-    leads: Callable[[], bool]
-    clock: Clock
-    rng: Random
-    _watched: dict[str, _Watched] = field(default_factory=dict)
-    _queue: list[tuple[float, str]] = field(default_factory=list)
-    _fresh: dict[str, ServerHealth] = field(default_factory=dict)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _work: Background = field(default_factory=Background)
-    _led: bool = False
+    def __init__(
+        self, *, fleet: Fleet, backends: Backends, bucket: Bucket, leads: Callable[[], bool], clock: Clock, rng: Random
+    ) -> None:
+        self._fleet = fleet
+        self._backends = backends
+        self._leads = leads
+        self._clock = clock
+        self._rng = rng
+        self._machine = HealthMachine(rng)
+        self._writer = HealthWriter(bucket, self._stored_next)
+        self._active_tasks: dict[str, int | None] = {}
+        self._probing: set[str] = set()
+        self._unwritten: dict[str, float] = {}
+        self._ticked_s = 0.0
+        self._wake = asyncio.Event()
+        self._work = Background()
+        self._led = False
+
+    @property
+    def is_leading(self) -> bool:
+        return self._led
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             self._wake.clear()
             self._take_or_leave()
-            await self._sleep(self._start_due())
+            if self._led:
+                self._tick()
+                self._start_due()
+                self._store_changes()
+            await self._sleep()
 
     async def stop(self) -> None:
         await self._work.stop()
 
     def changed(self, server_id: str) -> None:
-        """A record of this server was written: begin, end or restart watching it."""
+        """A record of this server was written: begin, end, adapt or restart watching it."""
         if not self._led:
             return
-        known = self.fleet.known(server_id)
-        if known is None or not self.fleet.is_probed(server_id):
-            self._watched.pop(server_id, None)
+        known = self._fleet.known(server_id)
+        if known is None or known.config is None or not self._fleet.is_probed(server_id):
+            self._forget(server_id)
             return
-        watched = self._watched.get(server_id)
-        stored = health.current(known, self.clock.now_ms())
-        if watched is None or _is_foreign(watched, stored, known.health_revision):
-            self._watch(server_id, stored, known.health_revision, due_s=self.clock.monotonic_s())
+        watch = self._machine.get(server_id)
+        stored = fresh(known.health, known.config.registered_at, self._clock.now_ms())
+        is_same = watch is not None and watch.health.registered_at == stored.registered_at
+        if not is_same or self._writer.is_foreign(server_id, stored, known.health_revision):
+            self._watch(known.config, stored, known.health_revision, first_in_s=0.0)
+        else:
+            self._machine.resize(server_id, known.config.pool, known.config.max_concurrent)
 
-    def hasten(self, server_id: str) -> None:
-        """Evidence of a fault: look now, unless the last look was within a second."""
-        watched = self._watched.get(server_id)
-        if watched is None or self.clock.now_ms() - (watched.check.health.last_check or 0) < EVIDENCE_GAP_MS:
-            return
-        self._schedule(server_id, watched, self.clock.monotonic_s())
+    def beaten(self, beat: Heartbeat) -> None:
+        self._machine.beaten(beat.server_id, beat.active_tasks, self._now(), is_well=beat.status != UNHEALTHY)
+
+    def heard(self, evidence: Evidence) -> None:
+        self._machine.heard(evidence, self._now())
+        self._wake.set()
+
+    def loaded(self, active: Mapping[str, int]) -> None:
+        self._machine.loaded(active, self._clock.monotonic_s())
 
     def fresh(self) -> dict[str, ServerHealth]:
-        """The checks since the last call, for those who show them."""
-        fresh, self._fresh = self._fresh, {}
-        return fresh
+        """What is new since the last call, for those who show it."""
+        stirred, self._machine.stirred = self._machine.stirred, set()
+        shown = {server_id: self._shown(server_id) for server_id in stirred}
+        return {server_id: health for server_id, health in shown.items() if health is not None}
+
+    def alarms(self) -> tuple[Alert, ...]:
+        return self._machine.alarms() if self._led else ()
+
+    def _now(self) -> Moment:
+        return Moment(self._clock.monotonic_s(), self._clock.now_ms())
+
+    def _shown(self, server_id: str) -> ServerHealth | None:
+        health = self._machine.shown(server_id, self._clock.monotonic_s())
+        return health and with_active_tasks(health, self._active_tasks.get(server_id))
+
+    def _stored_next(self, server_id: str) -> ServerHealth | None:
+        return self._machine.shown(server_id, self._clock.monotonic_s()) if self._leads() else None
 
     def _take_or_leave(self) -> None:
-        leads = self.leads()
+        leads = self._leads()
         if leads == self._led:
             return
         self._led = leads
-        self._watched.clear()
-        self._queue.clear()
+        self._machine = HealthMachine(self._rng)
+        self._writer.clear()
+        self._unwritten.clear()
         if leads:
             self._take()
 
     def _take(self) -> None:
-        """A new prober looks at new servers at once and at the others within 5 s, spread."""
-        now_s, now = self.clock.monotonic_s(), self.clock.now_ms()
-        for server_id in self.fleet.probed():
-            known = self.fleet.known(server_id)
-            assert known is not None
-            last = health.current(known, now)
-            wait_s = 0.0 if last.state is HealthState.NEW else self.rng.uniform(0, SPREAD_S)
-            self._watch(server_id, last, known.health_revision, due_s=now_s + wait_s)
+        """A new prober looks at all servers within 5 s, evenly, and at few of them at once."""
+        now, servers = self._clock.now_ms(), self._fleet.probed()
+        spread_s = min(SPREAD_MAX_S, SPREAD_EACH_S * len(servers))
+        for server_id in servers:
+            known = self._fleet.known(server_id) or Known()
+            if known.config is not None:
+                stored = fresh(known.health, known.config.registered_at, now)
+                first_in_s = self._rng.uniform(0, spread_s)
+                self._watch(known.config, stored, known.health_revision, first_in_s=first_in_s)
 
-    def _watch(self, server_id: str, last: ServerHealth, revision: int, *, due_s: float) -> None:
-        self._watched[server_id] = watched = _Watched(health.Check(last), revision, due_s)
-        self._schedule(server_id, watched, due_s)
-
-    def _schedule(self, server_id: str, watched: _Watched, due_s: float) -> None:
-        watched.due_s = due_s
-        heapq.heappush(self._queue, (due_s, server_id))
+    def _watch(self, config: ServerConfig, stored: ServerHealth, revision: int, *, first_in_s: float) -> None:
+        self._writer.begin(config.id, revision)
+        self._machine.watch(config.id, config.pool, config.max_concurrent, stored, self._now(), first_in_s=first_in_s)
         self._wake.set()
 
-    def _start_due(self) -> float:
-        """Start what is due; returns the seconds until something may be due next."""
-        now_s = self.clock.monotonic_s()
-        while self._queue and len(self._work) < CONCURRENCY_MAX:
-            due_s, server_id = self._queue[0]
-            if due_s > now_s:
-                return min(due_s - now_s, IDLE_S)
-            heapq.heappop(self._queue)
-            watched = self._watched.get(server_id)
-            if watched is not None and watched.due_s == due_s and not watched.is_running:
-                watched.is_running = True
-                self._work.run(self._probe(server_id, watched), f"probe {server_id}")
-        return IDLE_S
+    def _forget(self, server_id: str) -> None:
+        self._machine.forget(server_id)
+        self._writer.forget(server_id)
+        self._active_tasks.pop(server_id, None)
+        self._unwritten.pop(server_id, None)
 
-    async def _sleep(self, seconds: float) -> None:
+    def _tick(self) -> None:
+        now = self._now()
+        if now.s - self._ticked_s >= TICK_S:
+            self._ticked_s = now.s
+            self._machine.tick(now)
+
+    def _start_due(self) -> None:
+        now = self._now()
+        while len(self._probing) < CONCURRENCY_MAX and (server_id := self._machine.next_due(now)) is not None:
+            if server_id not in self._probing:
+                self._probing.add(server_id)
+                self._work.run(self._probe(server_id), f"probe {server_id}")
+
+    async def _sleep(self) -> None:
+        """Until the next tick, probe or news."""
+        due_s = self._machine.next_due_s() if len(self._probing) < CONCURRENCY_MAX else None
+        wait_s = TICK_S if due_s is None else min(TICK_S, max(0.0, due_s - self._clock.monotonic_s()))
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(wait_s):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    async def _probe(self, server_id: str, watched: _Watched) -> None:
-        target = self.fleet.target(server_id)
+    async def _probe(self, server_id: str) -> None:
+        machine, watch = self._machine, self._machine.get(server_id)
+        target = self._fleet.target(server_id)
         try:
-            if target is not None:
-                await self._look(server_id, watched, target)
+            if watch is None or target is None:
+                return
+            look = await self._ask(server_id, target)
+            if self._machine is machine and machine.get(server_id) is watch:
+                self._active_tasks[server_id] = look.active_tasks
+                machine.probed(server_id, look, self._now())
         finally:
-            watched.is_running = False
-            if self._watched.get(server_id) is watched:
-                self._schedule(server_id, watched, self.clock.monotonic_s() + watched.check.wait_s)
+            is_room_news = len(self._probing) >= CONCURRENCY_MAX
+            self._probing.discard(server_id)
+            if is_room_news or self._machine.changed:
+                self._wake.set()
 
-    async def _look(self, server_id: str, watched: _Watched, target: Target) -> None:
-        error, active_tasks = await self._ask(server_id, target)
-        if self._watched.get(server_id) is not watched:
-            return
-        check = health.after_probe(watched.check, error, now=self.clock.now_ms(), rng=self.rng)
-        if check.health.state is watched.check.health.state or await self._write(server_id, watched, check):
-            watched.check = check
-            self._fresh[server_id] = with_fields(check.health, active_tasks=active_tasks)
-
-    async def _ask(self, server_id: str, target: Target) -> tuple[str | None, int | None]:
-        """What is wrong with the server, or None; and how many tasks it says it runs."""
+    async def _ask(self, server_id: str, target: Target) -> Look:
+        timeout_s = self._machine.timeout_s(self._clock.monotonic_s())
         try:
-            async with asyncio.timeout(PROBE_S):
-                answer = await self.backends.ask("GET", target.health, limit=PROBE_BYTES_MAX, tls=target.tls)
+            async with asyncio.timeout(timeout_s):
+                answer = await self._backends.ask("GET", target.health, limit=PROBE_BYTES_MAX, tls=target.tls)
         except (aiohttp.ClientError, OSError) as error:
-            reason = reason_of(error) if str(error) else f"no answer within {PROBE_S:g} s"
-            return f"the health check failed: {reason}", None
-        return health.fault_of(answer, server_id, self.fleet.ids()), health.active_tasks_of(answer)
+            return Look(f"the health check failed: {_reason(error, timeout_s)}", is_refusal(error))
+        fault = health_answer.fault_of(answer, server_id, self._fleet.ids())
+        return Look(fault, active_tasks=health_answer.active_tasks_of(answer))
 
-    async def _write(self, server_id: str, watched: _Watched, check: health.Check) -> bool:
-        """Commit a change of state; what somebody else wrote in between comes back through `changed`."""
-        before, after = watched.check.health.state, check.health.state
-        watched.check = health.Check(watched.check.health, watched.check.misses, UNWRITTEN_RETRY_S)
-        if not self.leads():
-            return False
-        try:
-            await self._put(f"health.{token(server_id)}", watched, check.health)
-        except (RevisionMoved, PointsmanError, BusError) as error:
-            log.warning("health not written", server=server_id, error=str(error))
-            return False
-        log.info("health changed", server=server_id, before=before, after=after, reason=check.health.error)
-        return True
+    def _store_changes(self) -> None:
+        changed, self._machine.changed = self._machine.changed, set()
+        now_s = self._clock.monotonic_s()
+        due = {server_id for server_id, due_s in self._unwritten.items() if due_s <= now_s}
+        for server_id in changed | due:
+            self._unwritten[server_id] = now_s + UNWRITTEN_RETRY_S
+            if not self._writer.is_writing(server_id):
+                self._work.run(self._store(server_id), f"store health of {server_id}")
 
-    async def _put(self, key: str, watched: _Watched, stored: ServerHealth) -> None:
-        watched.being_written = stored
-        try:
-            watched.revision = await self.bucket.update(
-                key, encode(stored), revision=watched.revision, operation=new_operation_id()
-            )
-        except RevisionMoved:
-            entry = await self.bucket.get(key, latest=True)
-            if entry is None or not entry.data:
-                watched.revision = entry.revision if entry else 0
-            raise
-        finally:
-            watched.being_written = None
+    async def _store(self, server_id: str) -> None:
+        state = self._machine.get(server_id)
+        before = state.health.since if state is not None else 0
+        if await self._writer.write(server_id):
+            after = self._machine.get(server_id)
+            if after is None or after.health.since == before:
+                self._unwritten.pop(server_id, None)
 
 
-def _is_foreign(watched: _Watched, stored: ServerHealth, revision: int) -> bool:
-    """Whether the record is of another registration, or was written by somebody else after ours."""
-    if stored.registered_at != watched.check.health.registered_at:
-        return True
-    return revision > watched.revision and stored != watched.being_written
+def with_active_tasks(health: ServerHealth, active_tasks: int | None) -> ServerHealth:
+    return replace(health, active_tasks=active_tasks)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Nobody listens at the address."""
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
+
+
+def _reason(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return f"no answer within {timeout_s:g} s"
+    return reason_of(error)

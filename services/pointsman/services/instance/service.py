@@ -1,18 +1,19 @@
 """The instance service: wires fleet, executor and prober together."""
 
+from itertools import batched
 from random import Random
 
 import msgspec
-import structlog
 
-from pointsman.client.bus import BusError, Message, Subscription
+from pointsman.client.bus import Message, Subscription
 from pointsman.contracts import subjects
 from pointsman.contracts.actor import Role
+from pointsman.contracts.balancer import Alert, LoadFrame
 from pointsman.contracts.base import Message as Said
 from pointsman.contracts.errors import forbidden
-from pointsman.contracts.execution import Evidence, Handover
+from pointsman.contracts.execution import Alarms, Evidence, Handover
 from pointsman.contracts.record import CurrentAttempt, TaskRecord
-from pointsman.contracts.server import ServerHealth
+from pointsman.contracts.server import Heartbeat, ServerHealth
 from pointsman.services.instance.abort import Canceller
 from pointsman.services.instance.attempt import Attempts
 from pointsman.services.instance.backend import Backends
@@ -31,23 +32,27 @@ from pointsman.services.runtime.settling import Settled, Settler
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
 from pointsman.services.runtime.tokens import GRACE_MS, AttemptClaims, AttemptTokens
 
-log = structlog.get_logger()
-
 VERSION = "1.0.0"
 TELL_S = 1.0
+TELL_ALARMS_AGAIN_S = 5.0
+CHECKS_TOLD_MAX = 500
 
 Checks = dict[str, ServerHealth]
 _CHECKS = msgspec.json.Decoder(Checks)
 _EVIDENCE = msgspec.json.Decoder(Evidence)
+_HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_LOAD = msgspec.json.Decoder(LoadFrame)
+_ALARMS = msgspec.json.Decoder(Alarms)
 _ENCODER = msgspec.json.Encoder()
 
 
 class InstanceStatus(Said):
-    """`prober` says whether this replica probes; `checks` are the last checks of all servers."""
+    """`prober` says whether this replica probes; `checks` are the last checks of all servers, `alarms` what holds now."""
 
     executor: str
     prober: bool
     checks: Checks
+    alarms: tuple[Alert, ...] = ()
 
 
 class InstanceService:
@@ -55,6 +60,8 @@ class InstanceService:
         self._context = context
         self._name = subjects.token(context.instance)
         self._checks: Checks = {}
+        self._alarms: tuple[Alert, ...] = ()
+        self._alarms_told_s = 0.0
         self._background = Background()
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
@@ -79,7 +86,10 @@ class InstanceService:
         await self._follower.caught_up()
         self._subscriptions = [
             await bus.subscribe(subjects.VIEW_EVIDENCE, self._on_evidence),
+            await bus.subscribe(subjects.VIEW_HEARTBEAT, self._on_heartbeat),
+            await bus.subscribe(subjects.VIEW_LOAD, self._on_load),
             await bus.subscribe(subjects.VIEW_HEALTH, self._on_checks),
+            await bus.subscribe(subjects.VIEW_ALARMS, self._on_alarms),
         ]
         await self._leadership.start()
         self._background.run(self._prober.run(), "prober")
@@ -105,25 +115,46 @@ class InstanceService:
         self._prober.changed(server_id)
 
     async def _on_evidence(self, message: Message) -> None:
-        evidence = _EVIDENCE.decode(message.data)
-        if not evidence.good:
-            self._prober.hasten(evidence.server_id)
+        if self._prober.is_leading:
+            self._prober.heard(_EVIDENCE.decode(message.data))
+
+    async def _on_heartbeat(self, message: Message) -> None:
+        if self._prober.is_leading:
+            self._prober.beaten(_HEARTBEAT.decode(message.data))
+
+    async def _on_load(self, message: Message) -> None:
+        if self._prober.is_leading:
+            self._prober.loaded(_LOAD.decode(message.data).active)
+
+    async def _on_alarms(self, message: Message) -> None:
+        self._alarms = _ALARMS.decode(message.data).alerts
 
     async def _on_checks(self, message: Message) -> None:
         checks = _CHECKS.decode(message.data)
         self._checks |= {name: check for name, check in checks.items() if self._fleet.is_registered(name)}
 
     async def _tell_checks(self) -> None:
-        if fresh := self._prober.fresh():
-            try:
-                await self._context.bus.publish(subjects.VIEW_HEALTH, _ENCODER.encode(fresh))
-            except BusError as error:
-                log.warning("checks not told", error=str(error))
+        if not self._prober.is_leading:
+            return
+        fresh = self._prober.fresh()
+        for some in batched(fresh.items(), CHECKS_TOLD_MAX):
+            await self._context.bus.publish(subjects.VIEW_HEALTH, _ENCODER.encode(dict(some)))
+        await self._tell_alarms(self._prober.alarms())
+
+    async def _tell_alarms(self, alarms: tuple[Alert, ...]) -> None:
+        """On change and from time to time, so that who comes late, or missed one, knows."""
+        now_s = self._context.clock.monotonic_s()
+        if alarms == self._alarms and now_s - self._alarms_told_s < TELL_ALARMS_AGAIN_S:
+            return
+        self._alarms, self._alarms_told_s = alarms, now_s
+        told = Alarms(prober=self._name, as_of=self._context.clock.now_ms(), alerts=alarms)
+        await self._context.bus.publish(subjects.VIEW_ALARMS, _ENCODER.encode(told))
 
     async def _status(self, call: Call) -> InstanceStatus:
         if not call.actor.has(Role.VIEWER, Role.OPERATOR, Role.ADMIN):
             raise forbidden("Viewer role required")
-        return InstanceStatus(executor=self._name, prober=self._leadership.is_leader(), checks=self._checks)
+        prober = self._leadership.is_leader()
+        return InstanceStatus(executor=self._name, prober=prober, checks=self._checks, alarms=self._alarms)
 
 
 def executor(context: Context, name: str, fleet: Fleet, backends: Backends) -> Executor:

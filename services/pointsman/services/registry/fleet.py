@@ -107,7 +107,8 @@ class Fleet:
 
 
 def _is_newer(health: ServerHealth, than: ServerHealth) -> bool:
-    return (health.since, health.last_check or 0) > (than.since, than.last_check or 0)
+    """As new will do: what is told later than it was stored has the same check and another score."""
+    return (health.since, health.last_check or 0) >= (than.since, than.last_check or 0)
 
 
 def _with(member: Member, kind: str, data: bytes, sequence: int) -> Member:

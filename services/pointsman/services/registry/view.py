@@ -20,7 +20,6 @@ from pointsman.contracts.statistics import ServerStatistics
 from pointsman.services.registry.fleet import Fleet, Member
 
 STATUSES = ("online", "offline", "maintenance", "degraded", "draining", "initializing")
-SCORE_PER_FAILURE = 30
 _CURSOR_PREFIX = b"1:"
 
 
@@ -47,13 +46,6 @@ def _operational(state: HealthState) -> str:
 
 def is_healthy(state: HealthState) -> bool:
     return _operational(state) == "online"
-
-
-def score_of(health: ServerHealth) -> int:
-    """0-100: 0 when unhealthy, else 100 less 30 for each failed probe in a row."""
-    if not is_healthy(health.state):
-        return 0
-    return max(0, 100 - SCORE_PER_FAILURE * health.consecutive_failures)
 
 
 def server_view(fleet: Fleet, config: ServerConfig, member: Member, now: int) -> Server:
@@ -91,7 +83,7 @@ def _health_view(health: ServerHealth, last_heartbeat: int | None) -> HealthView
     return HealthView(
         status="healthy" if is_healthy(health.state) else "unhealthy",
         state=health.state,
-        score=score_of(health),
+        score=health.score,
         last_heartbeat=last_heartbeat,
         last_check=health.last_check,
         consecutive_failures=health.consecutive_failures,
@@ -129,7 +121,7 @@ def metrics_view(
         p99=told.p99 if told else None,
         active_tasks=running,
         current_load=_load(running, limit),
-        health_score=score_of(health),
+        health_score=health.score,
         healthy=is_healthy(health.state),
         status=status_of(member.admin.wanted, health.state),
         max_capacity=config.max_concurrent,
