@@ -81,7 +81,7 @@ class Bounds:
     out_at_the_end: int
 
 
-def bounds(*, servers: int = 100, seed: int = 17) -> Bounds:
+def bounds(*, servers: int = 100, settle_s: float = 10 * MINUTE_S, seed: int = 17) -> Bounds:
     """40 % fail every task although healthy; two minutes later 30 % more crash; two minutes later all is mended."""
     liars, dead = servers * 40 // 100, servers * 30 // 100
     start_s, crash_s, end_s = 60.0, 180.0, 300.0
@@ -97,7 +97,7 @@ def bounds(*, servers: int = 100, seed: int = 17) -> Bounds:
     readmitted = sum(ward.state(f"s{n:04}") is HealthState.HEALTHY for n in range(liars))
     dead_in_service = sum(ward.state(f"s{n:04}") is not HealthState.UNHEALTHY for n in range(liars, liars + dead))
     panicked = bool(ward.report.alarms["panic"])
-    ward.run(end_s + 10 * MINUTE_S)
+    ward.run(end_s + settle_s)
     return Bounds(ejected, panicked, readmitted, dead_in_service, len(ward.out()))
 
 
