@@ -95,6 +95,19 @@ def test_irregular_beats_are_given_more_time() -> None:
     assert 3.5 < beats.limit_s < 5.0
 
 
+def test_an_outage_does_not_excuse_the_next_silence_and_slow_beats_are_learnt() -> None:
+    beats, at = Beats(0.0), 0.0
+    for _ in range(100):
+        at += 2.0
+        beats.note(at)
+    beats.note(at + 45.0)
+    assert beats.limit_s < 4.0
+    slow = Beats(0.0)
+    for n in range(1, 200):
+        slow.note(15.0 * n)
+    assert slow.limit_s == pytest.approx(15.853, abs=0.001)
+
+
 def test_a_silent_server_is_suspect_and_gone_when_it_refuses() -> None:
     fleet = Fleet(5)
     fleet.beat_for("s0", 10)

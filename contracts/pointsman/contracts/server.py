@@ -218,6 +218,8 @@ class UnregisterAnswer(Message):
 
 
 class HealthView(Message):
+    """`error` says what was wrong at the last check, or why the server was taken out."""
+
     status: str
     state: HealthState
     score: int
@@ -225,6 +227,7 @@ class HealthView(Message):
     last_check: int | None
     consecutive_failures: int
     next_check: int | None
+    error: str | None = None
 
 
 class Server(Message):

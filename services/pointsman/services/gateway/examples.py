@@ -127,6 +127,7 @@ SERVER = {
         "lastCheck": LATER_MS,
         "consecutiveFailures": 0,
         "nextCheck": LATER_MS + 5_000,
+        "error": None,
     },
     "registeredAt": CREATED_MS,
     "lastHeartbeat": LATER_MS,

@@ -13,7 +13,7 @@ WINDOW = 100
 SD_MIN_S = 0.2
 INTERVAL_S = 2.0
 DEVIATIONS = -NormalDist().inv_cdf(10.0**-PHI)
-GAP_S_MAX = 60.0
+GAP_TIMES_MAX = 3.0
 
 
 class Beats:
@@ -28,10 +28,9 @@ class Beats:
         self.limit_s = INTERVAL_S + DEVIATIONS * 2 * SD_MIN_S
 
     def note(self, now_s: float) -> None:
-        """A silence of more than a minute was an absence, not an interval."""
-        gap, self.last_s = now_s - self.last_s, now_s
-        if gap > GAP_S_MAX:
-            return
+        """A long silence counts as three intervals, so that an outage does not excuse the next one."""
+        gap = min(now_s - self.last_s, GAP_TIMES_MAX * self._sum / len(self._gaps))
+        self.last_s = now_s
         if len(self._gaps) == WINDOW:
             gone = self._gaps.popleft()
             self._sum -= gone

@@ -17,7 +17,7 @@ from pointsman.services.instance.faults import reason_of
 from pointsman.services.instance.fleet import Fleet, Known, Target
 from pointsman.services.instance.health import HealthMachine, fresh
 from pointsman.services.instance.health_writer import HealthWriter
-from pointsman.services.instance.watch import Look, Moment
+from pointsman.services.instance.watch import Look, Moment, Watch
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import Bucket
 from pointsman.services.runtime.loop import Background
@@ -185,8 +185,15 @@ class Prober:
         finally:
             is_room_news = len(self._probing) >= CONCURRENCY_MAX
             self._probing.discard(server_id)
+            self._look_anew(server_id, watch)
             if is_room_news or self._machine.changed:
                 self._wake.set()
+
+    def _look_anew(self, server_id: str, watch: Watch | None) -> None:
+        """A server that was registered anew during its probe was not asked again while that ran."""
+        current = self._machine.get(server_id)
+        if current is not None and current is not watch:
+            self._machine.schedule(current, self._clock.monotonic_s())
 
     async def _ask(self, server_id: str, target: Target) -> Look:
         timeout_s = self._machine.timeout_s(self._clock.monotonic_s())

@@ -88,6 +88,7 @@ def _health_view(health: ServerHealth, last_heartbeat: int | None) -> HealthView
         last_check=health.last_check,
         consecutive_failures=health.consecutive_failures,
         next_check=health.next_check,
+        error=health.error,
     )
 
 
