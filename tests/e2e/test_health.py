@@ -4,10 +4,9 @@ HEALTH_SERVERS sets the size of the fleet (8; the whole test has 20).
 """
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.e2e.conftest import Fleet
@@ -21,7 +20,7 @@ OUT = ("offline", "UNHEALTHY")
 
 
 class Scene:
-    """A fleet in one pool, its heartbeats, and a stream of tasks."""
+    """A fleet in one pool, its heartbeats, and a stream of tasks that goes round: a liar that is avoided is not found out."""
 
     def __init__(self, rest: Rest, fleet: Fleet, stack: AsyncExitStack) -> None:
         self.rest = rest
@@ -32,9 +31,8 @@ class Scene:
         self.accepted: list[str] = []
 
     async def open(self, count: int) -> None:
-        started = await asyncio.gather(*(Backend.start(mode="slow:20") for _ in range(count)))
-        for number, backend in enumerate(started):
-            await self.stack.enter_async_context(backend)
+        for number in range(count):
+            backend = await self.stack.enter_async_context(await Backend.start(mode="slow:20"))
             server_id = f"{self.fleet.pool}-{number:02}"
             self.backends[server_id] = backend
             request = {
@@ -45,6 +43,8 @@ class Scene:
                 "cancelOnDisconnect": True,
             }
             await self.rest.call("POST", "/api/servers", request, expect=(201,))
+        in_turn = {"algorithm": "round-robin", "pool": self.fleet.pool}
+        await self.rest.call("POST", "/api/stats/load-balancer/algorithm", in_turn, expect=(200,))
 
     async def start_again(self, server_id: str) -> None:
         port = self.backends[server_id].port
@@ -94,16 +94,13 @@ async def scene_of(rest: Rest, fleet: Fleet) -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def running(*works: object) -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(work) for work in works]  # type: ignore[call-overload]
-    try:
+async def running(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Meanwhile; the first of the works that fails fails the test."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
         yield
-        assert not any(task.done() for task in tasks), [task for task in tasks if task.done()]
-    finally:
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_fleet_is_shown_as_it_is_and_loses_no_task(admin: Rest, fleet: Fleet) -> None:
