@@ -34,7 +34,7 @@ def test_far_fewer_probes_than_one_every_five_seconds(beats: bool, fewer: float)
 )
 def test_a_crash_is_seen_in_time(beats: bool, tasks_per_s: float, hours: float, within_s: float) -> None:
     found = health.detection(beats=beats, tasks_per_s=tasks_per_s, servers=8, hours=hours)
-    assert len(found.detected) >= 3
+    assert len(found.detected) >= 2
     assert max(found.detected) <= within_s
     assert max(found.stopped) <= within_s
 
