@@ -59,6 +59,30 @@ def test_fast_failures_make_a_server_look_slower_than_its_honest_work() -> None:
     assert failing.read_ms("a", 50.0) > honest.read_ms("a", 50.0)
 
 
+def test_one_answer_after_a_pause_tells_a_recovered_server_from_one_that_still_fails() -> None:
+    recovered, failing = Estimator(), Estimator()
+    for estimator in (recovered, failing):
+        for n in range(100):
+            estimator.succeeded("a", 20.0, n / 10)
+        for _ in range(20):
+            estimator.failed("a", 1.0, 0, 10.0)
+    assert recovered.read_ms("a", 10.0) > 1_000
+    assert recovered.read_ms("a", 45.0) < 25
+    recovered.succeeded("a", 20.0, 45.0)
+    failing.failed("a", 1.0, 0, 45.0)
+    assert recovered.read_ms("a", 45.0) < 25
+    assert failing.read_ms("a", 45.0) > 1_000
+
+
+def test_a_server_judged_by_one_long_task_is_tried_again() -> None:
+    unlucky, usual = Estimator(), Estimator()
+    unlucky.succeeded("a", 100.0, 0.0)
+    for n in range(200):
+        usual.succeeded("a", 20.0, n / 10)
+    assert unlucky.read_ms("a", 1.0) > usual.read_ms("a", 20.0)
+    assert unlucky.read_ms("a", 40.0) < usual.read_ms("a", 40.0)
+
+
 def test_types_are_told_apart_and_an_unseen_one_is_judged_by_the_server() -> None:
     estimator = Estimator()
     for _ in range(100):

@@ -14,7 +14,7 @@ FORGET_S = 10.0
 TYPES_MAX = 256
 FAILURE_MS_MIN = 5_000.0
 RETRY_AFTER_MS_MAX = 300_000.0
-UNKNOWN_MS = 0.0
+UNKNOWN = float("-inf")
 
 
 class Estimate:
@@ -42,13 +42,18 @@ class Estimate:
         """The base knows nothing of failures."""
         self._follow(x_ms, now_s)
 
-    def read_ms(self, now_s: float) -> float:
+    def read(self, now_s: float) -> float:
+        """ln of the expected service time in ms."""
         if now_s <= self.seen_s:
-            return math.exp(self.mean)
-        return math.exp(self.rest + (self.mean - self.rest) * math.exp((self.seen_s - now_s) / FORGET_S))
+            return self.mean
+        return self.rest + (self.mean - self.rest) * math.exp((self.seen_s - now_s) / FORGET_S)
 
     def _follow(self, x_ms: float, now_s: float) -> float:
+        """From what was last seen, or from what has been assumed since, whichever the sample is closer to."""
         sample = math.log(max(x_ms, X_MS_MIN))
+        assumed = self.read(now_s)
+        if abs(sample - assumed) < abs(sample - self.mean):
+            self.mean = assumed
         self.samples += 1
         self.seen_s = now_s
         self.mean += (1 / self.samples if self.samples <= WARM_SAMPLES else ALPHA) * (sample - self.mean)
@@ -72,10 +77,13 @@ class Estimator:
         self._all.failed(x_ms, now_s)
         self._of(task_type).failed(x_ms, now_s)
 
-    def read_ms(self, task_type: str, now_s: float) -> float:
-        """The expected service time in ms; 0 for a server never tried, so that it is tried."""
+    def read(self, task_type: str, now_s: float) -> float:
+        """ln of the expected service time in ms; minus infinity for a server never tried, so that it is tried."""
         estimate = self._types.get(task_type, self._all)
-        return estimate.read_ms(now_s) if estimate.samples else UNKNOWN_MS
+        return estimate.read(now_s) if estimate.samples else UNKNOWN
+
+    def read_ms(self, task_type: str, now_s: float) -> float:
+        return math.exp(self.read(task_type, now_s))
 
     def _of(self, task_type: str) -> Estimate:
         estimate = self._types.get(task_type)

@@ -10,14 +10,16 @@ FAULT_HOLD_FIRST_MS, FAULT_HOLD_MAX_MS = 250, 30_000
 class EffectiveLimit:
     """At most `maximum`, at least 1; +1 per second in which at least half of it was in use.
 
+    `held_until` (ms since the epoch): nothing new before; `held_after` says what.
     After a fault the server is on probation: one slot, doubled in each second that used them all, until it answers.
     """
 
-    __slots__ = ("_allowed", "_faults", "_probation", "_window_s", "held_until", "maximum", "value")
+    __slots__ = ("_allowed", "_faults", "_probation", "_window_s", "held_after", "held_until", "maximum", "value")
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self.held_until = 0
+        self.held_after = ""
         self._allowed = float(maximum)
         self._probation: int | None = None
         self._window_s = 0.0
@@ -30,11 +32,11 @@ class EffectiveLimit:
         self._allowed = float(maximum) if was_open else min(self._allowed, float(maximum))
         self._settle()
 
-    def refused(self, retry_after_ms: int | None, now: int) -> None:
+    def refused(self, status: int, retry_after_ms: int | None, now: int) -> None:
         """The server said 429 or 503: less from now on, and nothing until its Retry-After."""
         self._allowed = max(1.0, self._allowed * DECREASE)
         hold = HOLD_DEFAULT_MS if retry_after_ms is None else min(retry_after_ms, HOLD_MAX_MS)
-        self.held_until = max(self.held_until, now + hold)
+        self._hold(now + hold, str(status))
         self._settle()
 
     def faulted(self, now: int) -> None:
@@ -44,7 +46,7 @@ class EffectiveLimit:
         """
         if now < self.held_until:
             return
-        self.held_until = now + min(FAULT_HOLD_MAX_MS, FAULT_HOLD_FIRST_MS * 2 ** min(self._faults, 10))
+        self._hold(now + min(FAULT_HOLD_MAX_MS, FAULT_HOLD_FIRST_MS * 2 ** min(self._faults, 10)), "a fault")
         self._faults += 1
         self._probation = 1
         self._settle()
@@ -55,17 +57,22 @@ class EffectiveLimit:
             self._probation = None
             self._settle()
 
-    def tick(self, active: int, now_s: float) -> None:
-        """Called about once a second."""
+    def tick(self, peak: int, now_s: float) -> bool:
+        """Called about once a second with the most that was in use since; whether the value has changed."""
         if now_s - self._window_s < WINDOW_S:
-            return
-        self._window_s = now_s
-        if self._probation is not None and active >= self._probation:
+            return False
+        self._window_s, before = now_s, self.value
+        if self._probation is not None and peak >= self._probation:
             self._probation *= 2
             self._settle()
-        if self._allowed < self.maximum and active >= self.value / 2:
+        if self._allowed < self.maximum and peak >= self.value / 2:
             self._allowed = min(self._allowed + 1, float(self.maximum))
             self._settle()
+        return self.value != before
+
+    def _hold(self, until: int, after: str) -> None:
+        if until > self.held_until:
+            self.held_until, self.held_after = until, after
 
     def _settle(self) -> None:
         allowed = self.maximum if self._probation is None else min(self._probation, self.maximum)

@@ -238,6 +238,7 @@ class Model:
     def tick(self, now: int, now_s: float) -> None:
         """Let what has become due wait for a slot; forget what is over."""
         self._now_s = now_s
+        self.fleet.settle(now)
         self.pending.gates.tick(now)
         for task_id in self._delayed.due(now):
             entry = self.entries.get(task_id)
@@ -249,7 +250,7 @@ class Model:
 
     def _each_second(self, now: int, now_s: float) -> None:
         self.slots.expire(now)
-        self.fleet.tick(now_s)
+        self.fleet.tick(now, now_s)
         self.pools.tick(now_s)
         self.backlog.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:

@@ -1,40 +1,45 @@
 """The algorithms: each picks one of the eligible servers of a pool. Pure but for its own counters and the given chance."""
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from operator import add
 from random import Random
 from typing import Protocol
 
 from pointsman.contracts.balancer import Algorithm
-from pointsman.services.balancer.estimator import Estimator
 
-TIE = 1.05
-LOAD_BOUND = 1.25
+TIE = math.log(1.05)
+TIES_MAX = 64
+LOOKS = 24
 
 
 class Candidate(Protocol):
-    """A server that may take the task now. `ordinal` is its rank by id, `limit` >= 1 its effective limit."""
+    """A server that may take the task now.
+
+    `limit` >= 1 is what it may run now, `maximum` what it was registered with, `turn` where it stands in the round.
+    `levels` tells ln of the expected ms / weight by task type, as of the last `look`.
+    """
+
+    turn: int
 
     @property
     def id(self) -> str: ...
-    @property
-    def ordinal(self) -> int: ...
     @property
     def weight(self) -> int: ...
     @property
     def limit(self) -> int: ...
     @property
+    def maximum(self) -> int: ...
+    @property
     def active(self) -> int: ...
     @property
-    def estimator(self) -> Estimator: ...
+    def levels(self) -> dict[str, float]: ...
+    def look(self, task_type: str, now_s: float) -> None: ...
 
 
 class Wish(Protocol):
-    """What the task brings to the choice."""
+    """What the task brings to the choice; the key counts in `rendezvous` alone."""
 
     @property
     def type(self) -> str: ...
@@ -44,70 +49,105 @@ class Wish(Protocol):
 
 class Policy(Protocol):
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        """One of `candidates` (never empty)."""
+        """One of `candidates`: never empty, in the order of their ids."""
 
 
 class SmoothWeighted:
-    """nginx's smooth weighted round robin: 5,1,1 gives a a b a c a a. State survives a change of members."""
-
-    def __init__(self, weight: Callable[[Candidate], int] = lambda server: server.weight) -> None:
-        self._weight = weight
-        self._current: dict[str, float] = {}
+    """nginx's smooth weighted round robin: 5,1,1 gives a a b a c a a. Who is away keeps its place in the round."""
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        ids = [server.id for server in candidates]
-        weights = [self._weight(server) for server in candidates]
-        raised = list(map(add, self._values(ids), weights))
-        self._current.update(zip(ids, raised, strict=True))
-        best = raised.index(max(raised))
-        self._current[ids[best]] -= sum(weights)
-        return candidates[best]
-
-    def _values(self, ids: list[str]) -> list[float]:
-        """Where each stands; newcomers start at the mean of the others, 0 when there are none."""
-        try:
-            return [self._current[server_id] for server_id in ids]
-        except KeyError:
-            known = [self._current[server_id] for server_id in ids if server_id in self._current]
-            start = sum(known) / len(known) if known else 0.0
-            return [self._current.get(server_id, start) for server_id in ids]
+        return next_in_round(candidates, [server.weight for server in candidates])
 
 
-class RoundRobin(SmoothWeighted):
-    def __init__(self) -> None:
-        super().__init__(lambda _: 1)
+class RoundRobin:
+    def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
+        return next_in_round(candidates, [1] * len(candidates))
+
+
+def next_in_round[C: Candidate](candidates: Sequence[C], weights: Sequence[int]) -> C:
+    """Everyone moves up by its weight, the first goes back by what all moved up together."""
+    raised = [server.turn + weight for server, weight in zip(candidates, weights, strict=True)]
+    for server, turn in zip(candidates, raised, strict=True):
+        server.turn = turn
+    first = candidates[raised.index(max(raised))]
+    first.turn -= sum(weights)
+    return first
 
 
 class Lowest:
-    """The servers with the lowest cost, ties by smooth weighted round robin."""
+    """The servers with the lowest cost; ties take turns. Of more than 64 that tie, 64 are looked at, others next time."""
 
-    def __init__(self, cost: Callable[[Candidate], float]) -> None:
-        self._cost = cost
-        self._ties = SmoothWeighted()
+    def __init__(self, costs: Callable[[Sequence[Candidate]], list[float]]) -> None:
+        self._costs = costs
+        self._seen = 0
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        costs = [self._cost(server) for server in candidates]
+        costs = self._costs(candidates)
         lowest = min(costs)
         tied = [server for server, cost in zip(candidates, costs, strict=True) if cost == lowest]
-        return tied[0] if len(tied) == 1 else self._ties.pick(tied, wish, now_s, rng)
+        return tied[0] if len(tied) == 1 else self._in_turn(tied)
+
+    def _in_turn[C: Candidate](self, tied: Sequence[C]) -> C:
+        if len(tied) > TIES_MAX:
+            self._seen, tied = next_some(tied, TIES_MAX, self._seen)
+        return next_in_round(tied, [server.weight for server in tied])
+
+
+def next_some[T](among: Sequence[T], count: int, seen: int) -> tuple[int, Sequence[T]]:
+    """The next `count` of `among` (which has more) in rotation, and where to go on."""
+    start = seen % len(among)
+    end = start + count
+    return end, [*among[start:end], *among[: max(0, end - len(among))]]
+
+
+def in_flight(servers: Sequence[Candidate]) -> list[float]:
+    return [server.active for server in servers]
+
+
+def in_flight_by_weight(servers: Sequence[Candidate]) -> list[float]:
+    """With the task to come."""
+    return [(server.active + 1) / server.weight for server in servers]
+
+
+def in_use(servers: Sequence[Candidate]) -> list[float]:
+    return [server.active / server.limit for server in servers]
 
 
 class FastestFree:
-    """The lowest estimated service time / weight; ties within 5 % by lowest share in use, then smooth WRR."""
+    """The lowest estimated service time / weight; ties within 5 % by lowest share in use, then in turn.
+
+    Estimates drift while nobody looks. Each pick looks at 24 servers again and takes the others as last seen, so that a
+    decision costs about the same whatever the size of the fleet; answers are seen at once.
+    """
 
     def __init__(self) -> None:
-        self._ties = Lowest(lambda server: server.active / server.limit)
+        self._ties = Lowest(in_use)
+        self._seen = 0
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        task_type = wish.type
-        costs = [server.estimator.read_ms(task_type, now_s) / server.weight for server in candidates]
-        bound = min(costs) * TIE
+        task_type, again = wish.type, candidates
+        if len(candidates) > LOOKS:
+            self._seen, again = next_some(candidates, LOOKS, self._seen)
+        for server in again:
+            server.look(task_type, now_s)
+        costs = _levels(candidates, task_type, now_s)
+        bound = min(costs) + TIE
         tied = [server for server, cost in zip(candidates, costs, strict=True) if cost <= bound]
         return tied[0] if len(tied) == 1 else self._ties.pick(tied, wish, now_s, rng)
 
 
+def _levels(candidates: Sequence[Candidate], task_type: str, now_s: float) -> list[float]:
+    try:
+        return [server.levels[task_type] for server in candidates]
+    except KeyError:
+        for server in candidates:
+            if task_type not in server.levels:
+                server.look(task_type, now_s)
+        return [server.levels[task_type] for server in candidates]
+
+
 class PowerOfTwo:
-    """Two draws without replacement, proportional to weight x limit; the one with the smaller share in use."""
+    """Two draws without replacement, proportional to weight x maxConcurrent; the one with the smaller share in use."""
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
         if len(candidates) == 1:
@@ -124,8 +164,8 @@ class WeightedRandom:
 
 
 def shares(candidates: Sequence[Candidate]) -> list[int]:
-    """Where each candidate's part of the line ends: its length is weight x limit."""
-    return list(accumulate(server.weight * server.limit for server in candidates))
+    """Where each candidate's part of the line ends: its length is weight x maxConcurrent."""
+    return list(accumulate(server.weight * server.maximum for server in candidates))
 
 
 def draw(edges: list[int], rng: Random) -> int:
@@ -144,45 +184,22 @@ class First:
     """The lowest ordinal that has a slot: fills one server before the next."""
 
     def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        return min(candidates, key=lambda server: server.ordinal)
-
-
-class ConsistentHash:
-    """Weighted rendezvous on the affinity key, spilling on when a server is above 1.25 x the average share in use."""
-
-    def __init__(self) -> None:
-        self._without_key = FastestFree()
-
-    def pick[C: Candidate](self, candidates: Sequence[C], wish: Wish, now_s: float, rng: Random) -> C:
-        if wish.affinity_key is None:
-            return self._without_key.pick(candidates, wish, now_s, rng)
-        key = wish.affinity_key
-        ranked = sorted(candidates, key=lambda server: rendezvous(key, server), reverse=True)
-        average = sum(server.active for server in candidates) / sum(server.limit for server in candidates)
-        for server in ranked:
-            if server.active <= math.ceil(LOAD_BOUND * average * server.limit):
-                return server
-        return ranked[0]
-
-
-def rendezvous(key: str, server: Candidate) -> float:
-    """Weighted highest-random-weight score: -w / ln(h), h uniform in (0, 1)."""
-    digest = hashlib.blake2b(f"{key}\0{server.id}".encode(), digest_size=8).digest()
-    return -server.weight / math.log((int.from_bytes(digest) + 1) / (2**64 + 2))
+        return candidates[0]
 
 
 MAKERS: dict[Algorithm, Callable[[], Policy]] = {
     Algorithm.ROUND_ROBIN: RoundRobin,
     Algorithm.WEIGHTED_ROUND_ROBIN: SmoothWeighted,
-    Algorithm.LEAST_CONNECTIONS: lambda: Lowest(lambda server: server.active),
-    Algorithm.WEIGHTED_LEAST_CONNECTIONS: lambda: Lowest(lambda server: (server.active + 1) / server.weight),
+    Algorithm.LEAST_CONNECTIONS: lambda: Lowest(in_flight),
+    Algorithm.WEIGHTED_LEAST_CONNECTIONS: lambda: Lowest(in_flight_by_weight),
     Algorithm.RESPONSE_TIME: FastestFree,
     Algorithm.P2C: PowerOfTwo,
     Algorithm.FIRST: First,
-    Algorithm.CONSISTENT_HASH: ConsistentHash,
+    Algorithm.CONSISTENT_HASH: FastestFree,
     Algorithm.RANDOM: WeightedRandom,
 }
 
 
 def make(algorithm: Algorithm) -> Policy:
+    """That of consistent-hash is for tasks without an affinity key."""
     return MAKERS[algorithm]()

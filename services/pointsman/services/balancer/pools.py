@@ -30,7 +30,7 @@ class Pools:
         self._settings[pool] = settings or DEFAULTS
         if settings is None:
             del self._settings[pool]
-        self._fleet.set_algorithm(pool, self.settings(pool).algorithm)
+        self._fleet.set_pool(pool, self.settings(pool))
         self._pending.fairness.set_weights(pool, self.settings(pool).shares)
         self._pending.gates.set_pool(pool, settings, now_s)
         self._budget(pool, now_s)

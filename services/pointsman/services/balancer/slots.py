@@ -1,6 +1,6 @@
 """Who holds which slot: an attempt from its reservation until its server is known not to run it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -11,17 +11,26 @@ class Lingers(NamedTuple):
     until: int
 
 
+def _nobody(server_id: str, active: int) -> None:
+    """Nobody watches."""
+
+
 class Slots:
     """Attempt keys per server."""
 
     def __init__(self) -> None:
         self._held: dict[str, dict[str, Lingers | None]] = {}
+        self._watcher: Callable[[str, int], None] = _nobody
+
+    def watch(self, watcher: Callable[[str, int], None]) -> None:
+        """`watcher` is told the server and how many slots are held there, after each change of that number."""
+        self._watcher = watcher
 
     def hold(self, server_id: str, attempt: str) -> None:
-        self._held.setdefault(server_id, {})[attempt] = None
+        self._take(server_id, attempt, None)
 
     def linger(self, server_id: str, attempt: str, start_by: int, until: int) -> None:
-        self._held.setdefault(server_id, {})[attempt] = Lingers(start_by, until)
+        self._take(server_id, attempt, Lingers(start_by, until))
 
     def free(self, server_id: str, attempt: str) -> bool:
         held = self._held.get(server_id)
@@ -30,6 +39,7 @@ class Slots:
         del held[attempt]
         if not held:
             del self._held[server_id]
+        self._watcher(server_id, len(held))
         return True
 
     def free_lingering(self, attempt: str) -> str | None:
@@ -73,6 +83,13 @@ class Slots:
         for attempt in surplus:
             self.free(server_id, attempt)
         return bool(surplus)
+
+    def _take(self, server_id: str, attempt: str, lingers: Lingers | None) -> None:
+        held = self._held.setdefault(server_id, {})
+        before = len(held)
+        held[attempt] = lingers
+        if len(held) != before:
+            self._watcher(server_id, len(held))
 
 
 def _until(lingers: Lingers | None) -> int:
