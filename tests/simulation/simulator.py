@@ -11,21 +11,24 @@ from random import Random
 
 from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.record import TaskHead, TaskRecord, TaskSpec
 from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
 from pointsman.services.balancer.model import Decision, Model
 from pointsman.services.runtime.outcomes import Ended, Failed, Lost, Succeeded, assign, settle
-from tests.simulation.workload import Arrival, Machine, Trouble, Workload
+from tests.simulation.workload import POISON, Arrival, Machine, Trouble, Workload
 
 EPOCH_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
 FAULT_MS = 1.0
-TYPE = "work"
 
 
 @dataclass(slots=True)
 class Run:
-    """What was seen. Starts are (ms, server) of every attempt; a first attempt is lost when it did not succeed."""
+    """What was seen. Starts are (ms, server) of every attempt; a first attempt is lost when it did not succeed.
+
+    Latencies are those of tasks that are no poison; `held_back_ms` is server time on probation with those that are.
+    """
 
     workload: Workload
     latencies_ms: list[float] = field(default_factory=list)
@@ -33,6 +36,7 @@ class Run:
     first_lost_at: list[float] = field(default_factory=list)
     finished: Counter[Status] = field(default_factory=Counter)
     above_limit: int = 0
+    held_back_ms: float = 0.0
     idle_slot_ms: float = 0.0
     backlog_slot_ms: float = 0.0
 
@@ -43,6 +47,12 @@ class Run:
     def idle_share(self) -> float:
         """Slots free although a task waits that they could run, of all slot time in which some task waits."""
         return self.idle_slot_ms / self.backlog_slot_ms if self.backlog_slot_ms else 0.0
+
+    @property
+    def held_back_share(self) -> float:
+        """Of all server time while the fault lasted."""
+        fault = self.workload.fault
+        return self.held_back_ms / (fault.end_ms - fault.start_ms) / len(self.workload.machines)
 
     def first_lost_share(self) -> float:
         """Of the tasks that arrived while the fault lasted."""
@@ -65,7 +75,7 @@ def percentile(values: list[float], share: float) -> float:
 def fleet_model(machines: tuple[Machine, ...], algorithm: Algorithm, *, weighted: bool) -> Model:
     """A leader's model that knows these servers as healthy; their weights are their speeds, or all 1."""
     model = Model()
-    model.fleet.set_algorithm("default", algorithm)
+    model.fleet.set_pool("default", PoolSettings(algorithm=algorithm))
     for machine in machines:
         weight = machine.speed if weighted else 1
         model.fleet.configure(server_config(machine, weight))
@@ -149,7 +159,10 @@ class Simulator:
 
     def _advance(self, at_ms: float) -> None:
         """Account for the time that passes: which slots stand idle while a task waits that never ran and could run there."""
-        passed, self._at_ms = at_ms - self._at_ms, at_ms
+        passed = at_ms - self._at_ms
+        if self.workload.fault.trouble is Trouble.POISON:
+            self.run_seen.held_back_ms += passed * len(self.model.fleet.on_probation("default", POISON, self._now()))
+        self._at_ms = at_ms
         wanting = [needs for needs, count in self._waiting.items() if count]
         if not wanting:
             return
@@ -161,7 +174,7 @@ class Simulator:
     def _arrive(self, arrival: Arrival) -> None:
         now = self._now()
         task_id = f"task_{len(self._tasks) + self.run_seen.finished.total():032x}"
-        spec = TaskSpec(type=TYPE, deadline=now + DAY_MS, capabilities=tuple(arrival.capabilities))
+        spec = TaskSpec(type=arrival.type, deadline=now + DAY_MS, capabilities=tuple(arrival.capabilities))
         record = TaskRecord(id=task_id, owner="someone", spec=spec, created_at=now, updated_at=now)
         self._tasks[task_id] = record, arrival
         self._waiting[arrival.capabilities] += 1
@@ -170,19 +183,20 @@ class Simulator:
     def _pump(self) -> None:
         now, now_s = self._now(), self._now_s()
         while self._switches and self._switches[0][0] <= self._at_ms:
-            self.model.fleet.set_algorithm("default", self._switches.pop(0)[1])
+            self.model.fleet.set_pool("default", PoolSettings(algorithm=self._switches.pop(0)[1]))
         self.model.tick(now, now_s)
         while self.model.pending.count:
             decision = self.model.next_decision(now, now_s, self._rng)
             if decision is None:
-                self._wake_when_a_hold_ends(now)
+                self._wake_when_time_opens_something(now)
                 return
             self._start(decision)
 
-    def _wake_when_a_hold_ends(self, now: int) -> None:
-        hold = self.model.fleet.earliest_hold(now)
-        if hold is not None and (not self._wakes or self._wakes[0] > hold - EPOCH_MS):
-            heapq.heappush(self._wakes, float(hold - EPOCH_MS))
+    def _wake_when_time_opens_something(self, now: int) -> None:
+        times = (self.model.fleet.earliest_hold(now), self.model.next_due())
+        at = min((float(time - EPOCH_MS) for time in times if time is not None and time > now), default=None)
+        if at is not None and (not self._wakes or self._wakes[0] > at):
+            heapq.heappush(self._wakes, at)
 
     def _start(self, decision: Decision) -> None:
         """The lease is written and the server starts at once."""
@@ -208,14 +222,16 @@ class Simulator:
     def _serve(self, server_id: str, arrival: Arrival) -> tuple[Ended, float]:
         """What the server makes of an attempt that starts now, and how long it takes."""
         machine, fault = self._machines[server_id], self.workload.fault
-        if not fault.strikes(server_id, self._at_ms) or fault.trouble is Trouble.SLOW:
+        if not fault.strikes(server_id, self._at_ms, arrival.type):
             return Succeeded(http_status=200), arrival.work_ms / self.workload.speed(machine, self._at_ms)
         match fault.trouble:
+            case Trouble.NONE | Trouble.SLOW:
+                return Succeeded(http_status=200), arrival.work_ms / self.workload.speed(machine, self._at_ms)
             case Trouble.REFUSES:
                 return Lost(reason="connection refused", server_fault=True), FAULT_MS
             case Trouble.BREAKS:
                 return Failed(error="the connection broke", server_fault=True), FAULT_MS
-            case Trouble.ANSWERS_500:
+            case Trouble.ANSWERS_500 | Trouble.POISON:
                 return Failed(error="HTTP 500", http_status=500), FAULT_MS
 
     def _end(self, task_id: str, outcome: Ended) -> None:
@@ -237,7 +253,8 @@ class Simulator:
     def _finished(self, record: TaskRecord, arrival: Arrival) -> None:
         del self._tasks[record.id]
         self.run_seen.finished[record.status] += 1
-        self.run_seen.latencies_ms.append(self._at_ms - arrival.at_ms)
+        if arrival.type != POISON:
+            self.run_seen.latencies_ms.append(self._at_ms - arrival.at_ms)
 
     def _now(self) -> int:
         return EPOCH_MS + int(self._at_ms)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from random import Random
 
 SLOTS = 4
@@ -10,15 +10,22 @@ SPEEDS = (1,) * 8 + (2,) * 7 + (4,) * 5
 WORK_MS = 100.0
 SIGMA = 1.0
 SLOWED = 10.0
+TYPE, POISON = "work", "poison"
 
 
 class Trouble(Enum):
-    """What the faulty server does to attempts that start while its fault lasts."""
+    """What the faulty server does to attempts that start while its fault lasts; POISON: all do it, to one type."""
 
-    SLOW = auto()
-    REFUSES = auto()
-    BREAKS = auto()
-    ANSWERS_500 = auto()
+    NONE = "does nothing"
+    SLOW = "runs ten times slower"
+    REFUSES = "refuses every call"
+    BREAKS = "breaks every call"
+    ANSWERS_500 = "answers 500"
+    POISON = "answers 500 to one type"
+
+    @property
+    def told(self) -> str:
+        return str(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,9 @@ class Fault:
     start_ms: float
     end_ms: float
 
-    def strikes(self, machine: str, at_ms: float) -> bool:
-        return machine == self.machine and self.start_ms <= at_ms < self.end_ms
+    def strikes(self, machine: str, at_ms: float, type: str = TYPE) -> bool:
+        is_hit = type == POISON if self.trouble is Trouble.POISON else machine == self.machine
+        return is_hit and self.start_ms <= at_ms < self.end_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class Arrival:
     at_ms: float
     work_ms: float
     capabilities: frozenset[str] = frozenset()
+    type: str = TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +102,25 @@ def workload(
     trouble: Trouble = Trouble.SLOW,
     fault_ms: tuple[float, float] | None = None,
     gpu_share: float = 0.0,
+    poison_share: float = 0.0,
 ) -> Workload:
     """Poisson arrivals at `load` of the healthy capacity; a fast server is in trouble in the middle third."""
     machines = mixed_fleet()
     start, end = fault_ms or (duration_ms / 3, duration_ms * 2 / 3)
     faulty = next(machine.id for machine in machines if machine.speed == max(SPEEDS))
-    arrivals = _arrivals(load * capacity_per_ms(machines), Random(seed), duration_ms, gpu_share)
+    arrivals = _arrivals(load * capacity_per_ms(machines), Random(seed), duration_ms, gpu_share, poison_share)
     return Workload(machines, arrivals, Fault(faulty, trouble, start, end), duration_ms)
 
 
-def _arrivals(per_ms: float, rng: Random, duration_ms: float, gpu_share: float) -> tuple[Arrival, ...]:
+def _arrivals(
+    per_ms: float, rng: Random, duration_ms: float, gpu_share: float, poison_share: float
+) -> tuple[Arrival, ...]:
     location = math.log(WORK_MS) - SIGMA**2 / 2
     arrivals = []
     at = rng.expovariate(per_ms)
     while at < duration_ms:
         needs = frozenset({"gpu"}) if rng.random() < gpu_share else frozenset()
-        arrivals.append(Arrival(at, rng.lognormvariate(location, SIGMA), needs))
+        type_ = POISON if poison_share and rng.random() < poison_share else TYPE
+        arrivals.append(Arrival(at, rng.lognormvariate(location, SIGMA), needs, type_))
         at += rng.expovariate(per_ms)
     return tuple(arrivals)
