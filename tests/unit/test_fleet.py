@@ -277,6 +277,29 @@ def test_a_key_that_must_go_home_waits_while_its_server_is_full() -> None:
     assert yard.pick(key="k", avoid=home) == home
 
 
+def test_who_waits_for_the_home_of_its_key_waits_for_that_server() -> None:
+    yard = by_key(Affinity.REQUIRE)
+    home = yard.pick(key="k")
+    assert home is not None
+    assert yard.fleet.free_slots(home) == 2
+    yard.take(home, 2)
+    assert yard.fleet.wait(ANY, Wish(affinity_key="k"), NOW).server_id == home
+    assert yard.fleet.free_slots(home) == 0
+    yard.health(home, S.UNHEALTHY)
+    yard.fleet.settle(NOW)
+    assert yard.fleet.free_slots(home) == math.inf
+
+
+def test_who_waits_for_the_end_of_a_probation_looks_again_soon_for_another_slot() -> None:
+    yard = well_elsewhere()
+    yard.failed("a", times=3)
+    only(yard, "a")
+    assert yard.fleet.on_probation("default", "work", NOW) == {"a"}
+    assert yard.fleet.wait(ANY, Wish(), NOW).until == NOW + 50
+    assert yard.fleet.wait(ANY, Wish(), NOW + 230).until == NOW + 250
+    assert yard.fleet.on_probation("default", "work", NOW + 250) == set()
+
+
 def test_the_keys_of_a_server_that_stops_serving_go_to_the_next_and_come_back() -> None:
     yard = by_key(Affinity.REQUIRE)
     home = yard.pick(key="k")

@@ -150,10 +150,12 @@ def _flows(model: Model, entry: Entry, found: Iterable[tuple[str, object, list[t
 def refusals(model: Model, entry: Entry, now: int, now_s: float) -> tuple[ServerRefusal, ...]:
     """The servers of the pool, those that could take it first."""
     servers = [server for server in model.fleet if server.config.pool == entry.shape.pool]
+    failing = model.fleet.on_probation(entry.shape.pool, entry.shape.type, now)
     shown = [
         ServerRefusal(
             server_id=server.id,
-            reasons=model.fleet.refusals(server, entry.shape.requirement, now),
+            reasons=model.fleet.refusals(server, entry.shape.requirement, now)
+            + (("on probation with this type",) if server.id in failing else ()),
             active_tasks=server.active,
             effective_limit=server.limit,
             estimate_ms=server.estimator.read_ms(entry.shape.type, now_s) or None,

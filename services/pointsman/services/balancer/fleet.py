@@ -14,6 +14,7 @@ from pointsman.services.balancer.gate import Wait
 from pointsman.services.balancer.policies import Wish
 from pointsman.services.balancer.pool import Pool
 from pointsman.services.balancer.server_state import ServerState
+from pointsman.services.balancer.serving import means_the_same
 from pointsman.services.balancer.slots import Slots
 
 __all__ = ["Fleet", "ServerState"]
@@ -63,15 +64,17 @@ class Fleet:
         self._admins[server_id] = admin or ServerAdmin()
         if server_id in self._servers:
             self._servers[server_id].admin = self._admins[server_id]
-            self._pool_of(server_id).reconsider()
+            self._pool_of(server_id).reconsider(self._servers[server_id])
         if admin is None:
             del self._admins[server_id]
 
     def set_health(self, server_id: str, health: ServerHealth | None) -> None:
-        self._healths[server_id] = health or ServerHealth()
+        before, now = self._healths.get(server_id, ServerHealth()), health or ServerHealth()
+        self._healths[server_id] = now
         if server_id in self._servers:
-            self._servers[server_id].health = self._healths[server_id]
-            self._pool_of(server_id).reconsider()
+            self._servers[server_id].health = now
+            if not means_the_same(before, now):
+                self._pool_of(server_id).reconsider(self._servers[server_id])
         if health is None:
             del self._healths[server_id]
 

@@ -8,14 +8,13 @@ from random import Random
 from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.limits import Affinity, PoolSettings
 from pointsman.contracts.record import Attempt
-from pointsman.services.balancer import serving
 from pointsman.services.balancer.gate import Wait
 from pointsman.services.balancer.members import chosen
 from pointsman.services.balancer.policies import Policy, Wish, make
 from pointsman.services.balancer.probation import Probation
 from pointsman.services.balancer.rendezvous import Homes, is_within
 from pointsman.services.balancer.server_state import ServerState
-from pointsman.services.balancer.serving import Terms
+from pointsman.services.balancer.serving import Census, Terms
 
 CLASSES_MAX = 10_000
 HOMES_MAX = 100
@@ -28,8 +27,8 @@ Capabilities = frozenset[str]
 class Pool:
     """Bits stand for servers by ordinal, the rank of their ids.
 
-    What slots, timers and ended attempts change is settled server by server; what an operator, the health machine or a
-    registration changes may concern the whole pool, and is settled for all of it at the next question.
+    What changes is settled server by server at the next question; all are when one has come or gone, and when the terms
+    change that hold for the whole pool.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,8 @@ class Pool:
         self._terms = Terms()
         self._changed: set[str] = set()
         self._wakes: list[tuple[int, str]] = []
-        self._is_stale = True
+        self._census = Census()
+        self._is_stale = self._is_recounted = True
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -54,12 +54,12 @@ class Pool:
         if server.id not in self._by_id:
             server.turn = sum(one.turn for one in self._by_id.values()) // max(1, len(self._by_id))
         self._by_id[server.id] = server
-        self.reconsider()
+        self._is_stale = True
 
     def leave(self, server_id: str) -> None:
         del self._by_id[server_id]
         self.probation.forget(server_id)
-        self.reconsider()
+        self._is_stale = True
 
     def configure(self, settings: PoolSettings) -> None:
         if settings.algorithm is not self.settings.algorithm:
@@ -68,9 +68,11 @@ class Pool:
                 server.turn = 0
         self.settings = settings
 
-    def reconsider(self) -> None:
-        """Something that may concern every server has changed."""
-        self._is_stale = True
+    def reconsider(self, server: ServerState) -> None:
+        """The operator or the health machine has changed its mind."""
+        self._census.count(server.id, server.standing)
+        self._is_recounted = True
+        self._changed.add(server.id)
 
     def slots_changed(self, server: ServerState) -> None:
         if not self._is_stale:
@@ -91,7 +93,9 @@ class Pool:
     def settle(self, now: int, known_since: int | None) -> None:
         """Bring everything up to `now` (ms since the epoch)."""
         if self._is_stale:
-            self._settle_all(now, known_since)
+            self._arrange()
+        if self._is_recounted:
+            self._agree(self._census.terms(known_since))
         while self._wakes and self._wakes[0][0] <= now:
             at, server_id = heappop(self._wakes)
             if server_id in self._by_id and self._by_id[server_id].wakes_at == at:
@@ -191,10 +195,10 @@ class Pool:
             self._matching[capabilities] = bits
         return bits
 
-    def _settle_all(self, now: int, known_since: int | None) -> None:
-        self._is_stale = False
+    def _arrange(self) -> None:
+        """Give every server its bit, and have all of them settled."""
         self._members = [self._by_id[server_id] for server_id in sorted(self._by_id)]
-        self._terms = serving.terms((server.standing for server in self._members), known_since)
+        self._census = Census()
         self._free = self._serving = 0
         self._wakes.clear()
         self._matching.clear()
@@ -203,10 +207,16 @@ class Pool:
         for ordinal, server in enumerate(self._members):
             server.ordinal, server.wakes_at = ordinal, None
             tiers[server.config.priority] = tiers.get(server.config.priority, 0) | 1 << ordinal
+            self._census.count(server.id, server.standing)
         self._tiers = [tiers[priority] for priority in sorted(tiers, reverse=True)]
-        self._changed.clear()
-        for server in self._members:
-            self._settle_one(server, now)
+        self._changed = set(self._by_id)
+        self._is_stale, self._is_recounted = False, True
+
+    def _agree(self, terms: Terms) -> None:
+        self._is_recounted = False
+        if terms != self._terms:
+            self._terms = terms
+            self._changed.update(self._by_id)
 
     def _settle_one(self, server: ServerState, now: int) -> None:
         before = server.wakes_at

@@ -1,7 +1,6 @@
 """Who may serve, and with how many slots, by the operator's word and the health machine's (BALANCING.md §2, §3). Pure."""
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from pointsman.contracts.server import HealthState, ServerAdmin, ServerConfig, ServerHealth, Wanted
@@ -41,21 +40,51 @@ class Standing(NamedTuple):
         return self.state in (IN_PANIC if terms.panic else EVER)
 
 
-def terms(pool: Iterable[Standing], known_since: int | None) -> Terms:
-    """`known_since`: when this process began to know the fleet, in ms since the epoch.
+def means_the_same(one: ServerHealth, other: ServerHealth) -> bool:
+    """For who may serve, and with how many slots."""
+    return (one.state, one.since, one.registered_at) == (other.state, other.since, other.registered_at)
 
-    A fleet that has just been found, and one that is warming by more than half, starts at full speed: nobody else could
-    take the load. With less than half of its capacity left a pool panics: what is only suspected serves as well.
-    """
-    wanted = [one for one in pool if one.is_wanted]
-    warming = sum(one.state is HealthState.WARMING for one in wanted)
-    capacity = sum(one.config.max_concurrent for one in wanted)
-    left = sum(one.config.max_concurrent for one in wanted if one.state in EVER)
-    is_ramped = known_since is not None and warming * 2 <= len(wanted)
-    return Terms(
-        panic=left < capacity * PANIC_BELOW,
-        slow_start_from=known_since + SLOW_START_MS if is_ramped and known_since is not None else math.inf,
-    )
+
+class Count(NamedTuple):
+    """Servers that are wanted, those of them that warm up, and the slots of all and of those in good health."""
+
+    wanted: int = 0
+    warming: int = 0
+    capacity: int = 0
+    left: int = 0
+
+
+class Census:
+    """The servers of one pool, counted; each is counted anew when it changes."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, Count] = {}
+        self._total = Count()
+
+    def count(self, server_id: str, one: Standing) -> None:
+        before, now = self._counted.get(server_id, Count()), _count(one)
+        self._counted[server_id] = now
+        self._total = Count(*(total - b + n for total, b, n in zip(self._total, before, now, strict=True)))
+
+    def terms(self, known_since: int | None) -> Terms:
+        """`known_since`: when this process began to know the fleet, in ms since the epoch.
+
+        A fleet that has just been found, and one that is warming by more than half, starts at full speed: nobody else
+        could take the load. With less than half of its capacity left a pool panics: what is only suspected serves too.
+        """
+        total = self._total
+        is_slow = known_since is not None and total.warming * 2 <= total.wanted
+        return Terms(
+            panic=total.left < total.capacity * PANIC_BELOW,
+            slow_start_from=known_since + SLOW_START_MS if is_slow and known_since is not None else math.inf,
+        )
+
+
+def _count(one: Standing) -> Count:
+    if not one.is_wanted:
+        return Count()
+    slots, state = one.config.max_concurrent, one.state
+    return Count(1, int(state is HealthState.WARMING), slots, slots if state in EVER else 0)
 
 
 def allowance(one: Standing, terms: Terms, now: int) -> tuple[int, int | None]:
