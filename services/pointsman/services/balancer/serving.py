@@ -42,11 +42,18 @@ class Standing(NamedTuple):
 
 def means_the_same(one: ServerHealth, other: ServerHealth) -> bool:
     """For who may serve, and with how many slots."""
-    return (one.state, one.since, one.registered_at) == (other.state, other.since, other.registered_at)
+    return _telling(one) == _telling(other)
+
+
+def _telling(one: ServerHealth) -> tuple[HealthState, int, int, bool]:
+    return one.state, one.since, one.registered_at, one.readmitted
 
 
 class Count(NamedTuple):
-    """Servers that are wanted, those of them that warm up, and the slots of all and of those in good health."""
+    """Servers that are wanted, those of them that warm up, and the slots of all and of those in good health.
+
+    What serves again only because of a panic is not in good health, else each panic would end itself.
+    """
 
     wanted: int = 0
     warming: int = 0
@@ -84,7 +91,8 @@ def _count(one: Standing) -> Count:
     if not one.is_wanted:
         return Count()
     slots, state = one.config.max_concurrent, one.state
-    return Count(1, int(state is HealthState.WARMING), slots, slots if state in EVER else 0)
+    is_left = state in EVER and not one.health.readmitted
+    return Count(1, int(state is HealthState.WARMING), slots, slots if is_left else 0)
 
 
 def allowance(one: Standing, terms: Terms, now: int) -> tuple[int, int | None]:
