@@ -6,7 +6,7 @@ import pytest
 
 from pointsman.client.bus import Bus, BusDown, BusTimeout, Endpoint, Message, NoResponders
 from tests.support import worlds
-from tests.support.worlds import World, until
+from tests.support.worlds import FakeWorld, World, until
 
 world = worlds.world
 
@@ -273,3 +273,13 @@ async def test_what_cannot_be_sent_is_said(bus: Bus) -> None:
         await bus.publish("closed", b"")
     with pytest.raises(BusDown):
         await bus.request("closed", b"")
+
+
+async def test_a_service_that_cannot_be_offered_any_more_is_an_outage_and_no_bug(world: World) -> None:
+    bus = await world.connect()
+    if isinstance(world, FakeWorld):
+        bus._is_closed = True  # type: ignore[attr-defined]
+    else:
+        await bus._client.close()  # type: ignore[attr-defined]
+    with pytest.raises(BusDown):
+        await bus.add_service("svc", "1.0.0", [Endpoint("say", "svc.say", echoing(bus))], queue="q", metadata={})

@@ -156,13 +156,16 @@ class NatsBus:
     async def add_service(
         self, name: str, version: str, endpoints: Sequence[Endpoint], *, queue: str, metadata: Headers
     ) -> Service:
-        service = await nats.micro.add_service(
-            self._client, name=name, version=version, queue_group=queue, metadata=dict(metadata)
-        )
-        for endpoint in endpoints:
-            await service.add_endpoint(
-                name=endpoint.name, subject=endpoint.subject, handler=_micro_handler(endpoint.handler)
+        try:
+            service = await nats.micro.add_service(
+                self._client, name=name, version=version, queue_group=queue, metadata=dict(metadata)
             )
+            for endpoint in endpoints:
+                await service.add_endpoint(
+                    name=endpoint.name, subject=endpoint.subject, handler=_micro_handler(endpoint.handler)
+                )
+        except nats.errors.Error as error:
+            raise BusDown(f"{name}: {error}") from error
         await self.barrier()
         return NatsService(service)
 

@@ -20,6 +20,7 @@ from pointsman.services.runtime import buckets, durability, logs
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.durability import NotDurable
+from pointsman.services.runtime.loop import OUTAGES
 from pointsman.services.runtime.settings import Settings, SettingsError, load
 
 log = structlog.get_logger()
@@ -61,7 +62,7 @@ def _on_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """Log what nobody awaited. A driver's own futures end so when its connection is lost, which is told elsewhere."""
     error = context.get("exception")
     driver = type(error).__module__.partition(".")[0]
-    if isinstance(error, OSError) or driver in DRIVERS:
+    if isinstance(error, (OSError, *OUTAGES)) or driver in DRIVERS:
         log.warning("connection lost in the background", driver=driver, error=str(error))
     else:
         log.error("unhandled in the background", detail=context.get("message"), exc_info=error)
@@ -98,7 +99,7 @@ async def _serve(context: Context, names: Sequence[str], bus: NatsBus, stopped: 
     for task in over:
         task.cancel()
     for service in reversed(started):
-        await _wait(service.stop(), STOP_S)
+        await _stop(service)
     log.info("stopped")
     return 0 if stopped.is_set() else 1
 
@@ -111,6 +112,14 @@ async def _start(context: Context, names: Sequence[str], started: list[RunningSe
     for service in services:
         await service.start()
         started.append(service)
+
+
+async def _stop(service: RunningService) -> None:
+    """What cannot be told to a bus that is going too is no reason to leave the other services unstopped."""
+    try:
+        await _wait(service.stop(), STOP_S)
+    except OUTAGES as error:
+        log.warning("not stopped in order", error=str(error) or type(error).__name__)
 
 
 async def _wait(work: Awaitable[object], seconds: float) -> None:
