@@ -11,6 +11,7 @@ from pointsman.services.runtime import leader
 from pointsman.services.runtime.kv import Entry, KvBucket
 from pointsman.services.runtime.leader import CONFIRMED_S, TTL_S, Leadership
 from tests.support import worlds
+from tests.support.fake_bus import FakeBus
 from tests.support.worlds import FakeWorld, World, context, until
 
 LATE_S = {"fake": 0.1, "nats": 1.5}  # a busy machine is late with everything, and looks late as well
@@ -100,6 +101,25 @@ async def test_a_leader_that_vanishes_doubts_itself_before_another_takes_over(
     await world.mend(first.bus)
     await until(lambda: first.told == [True, False])
     assert leaders(three) == others
+
+
+async def test_a_standby_follows_as_soon_as_the_lease_expires(fake: FakeWorld) -> None:
+    """Looking only now and then would cost most of a second more, and the promise is 7 s in all."""
+    one, two = Contender(fake, await fake.connect("a"), "a"), Contender(fake, await fake.connect("b"), "b")
+    await one.leadership.start()
+    await until(lambda: one.leads)
+    await two.leadership.start()
+    await asyncio.sleep(10 * leader.RENEW_S)
+    renewed_s, revision = fake.clock.monotonic_s(), one.leadership._revision
+    while one.leadership._revision == revision:
+        await asyncio.sleep(0.01)
+        renewed_s = fake.clock.monotonic_s()
+    assert isinstance(one.bus, FakeBus)
+    one.bus.cut()
+    await until(lambda: two.leads)
+    assert fake.clock.monotonic_s() - renewed_s <= TTL_S + 0.2
+    await one.stop()
+    await two.stop()
 
 
 async def test_a_restart_of_the_broker_leaves_one_leader_with_the_same_epoch(

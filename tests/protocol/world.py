@@ -4,7 +4,7 @@ Two leaders, one in-flight lease write each, and their memories; the two buckets
 attempts, each with the call of its executor (which may sleep, die or be superseded by itself: every way in which two
 executors can) and the run at its server. Time is not counted. What a clock decides is a step that may come at any
 moment: confirmation too old, lease key expired, `start_by` passed, deadline passed. Of clocks only their order is
-assumed: a leader doubts itself (4 s) before its key expires at the broker (6 s), `start_by` comes before the deadline,
+assumed: a leader doubts itself (4 s) before its key expires at the broker (5 s), `start_by` comes before the deadline,
 and a server ends an attempt at its deadline. A process that is paused is one whose steps do not come.
 """
 
