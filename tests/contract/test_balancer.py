@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pointsman.client.bus import Bus, Message, Subscription
+from pointsman.client.bus import Bus, BusDown, Message, Subscription
 from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import ALGORITHM_NAMES, BalancerStatus
@@ -33,6 +33,7 @@ from pointsman.contracts.subjects import (
     abort,
     execute,
 )
+from pointsman.services.balancer import service as balancer_service
 from pointsman.services.balancer.service import BalancerService
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.kv import KvBucket
@@ -679,3 +680,22 @@ async def test_the_leader_tells_everyone_of_its_load(fake_yard: Yard) -> None:
     await yard.executor.next()
     await until(lambda: heard and heard[-1]["active"] == {"a": 1})
     assert (heard[-1]["limits"], heard[-1]["pending"]) == ({"a": 1}, 2)
+
+
+async def test_a_leader_whose_take_over_could_not_be_told_answers_a_step_later(
+    fake_yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus went between reading everything and offering the verbs, the second after those of the settings."""
+    offered, serve = 0, balancer_service.serve
+
+    async def fails_once(*args: Any) -> Any:
+        nonlocal offered
+        offered += 1
+        if offered == 2:
+            raise BusDown("gone")
+        return await serve(*args)
+
+    monkeypatch.setattr(balancer_service, "serve", fails_once)
+    await fake_yard.balancer("one")
+    await until_status(fake_yard, lambda status: status.epoch > 0)
+    assert offered == 3

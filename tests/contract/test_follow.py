@@ -19,7 +19,16 @@ world, bus, fake = worlds.world, worlds.bus, worlds.fake
 class Reader:
     """A follower and what it handed over."""
 
-    def __init__(self, bus: Bus, bucket: str = BUCKET_TASKS, *, replay: bool = False, filter_subject: str = "") -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        bucket: str = BUCKET_TASKS,
+        *,
+        replay: bool = False,
+        filter_subject: str = "",
+        headers_only: bool = False,
+        after: int = 0,
+    ) -> None:
         self.entries: list[Followed] = []
         self.replays: list[int] = []
         self._is_stopped = False
@@ -29,6 +38,8 @@ class Reader:
             self.entries.append,
             replay=replay,
             filter_subject=filter_subject,
+            headers_only=headers_only,
+            after=after,
             on_replay=lambda: self.replays.append(len(self.entries)),
         )
 
@@ -303,3 +314,23 @@ def hold_answers(bus: Bus, pattern: str) -> Held:
 
     bus.request = delayed  # type: ignore[method-assign,assignment]
     return held
+
+
+async def test_headers_alone_tell_what_expires_and_what_is_deleted(bus: Bus, read: Make) -> None:
+    bucket = KvBucket(bus, BUCKET_TASKS)
+    await bucket.create("live", b"1", operation="op1")
+    await bucket.create("over", b"2", operation="op2", ttl_s=60)
+    await bucket.create("gone", b"", operation="op3")
+    reader = read(headers_only=True)
+    await reader.follower.start()
+    await reader.follower.caught_up()
+    assert reader.said == [b"", b"", b""]
+    assert [(one.deleted, one.expires) for one in reader.entries] == [(False, False), (False, True), (True, False)]
+
+
+async def test_it_begins_behind_the_sequence_it_is_told(bus: Bus, read: Make) -> None:
+    await write(KvBucket(bus, BUCKET_TASKS), 0, 5)
+    reader = read(after=3)
+    await reader.follower.start()
+    await reader.follower.caught_up()
+    assert reader.sequences == [4, 5]

@@ -140,6 +140,7 @@ class PushConsumer:
         self.name = str(config["name"])
         self._deliver = str(config["deliver_subject"])
         self.filter = str(config.get("filter_subject", ""))
+        self._headers_only = bool(config.get("headers_only"))
         self._stream_seq = int(config.get("opt_start_seq", 1)) - 1
         self._sent = 0
         self._heartbeat_s = config.get("idle_heartbeat", 10**9) / 1e9
@@ -175,11 +176,17 @@ class PushConsumer:
             self._sent += 1
             pending = len(waiting) - position - 1
             reply = f"$JS.ACK.{self._stream.name}.{self.name}.1.{stored.seq}.{self._sent}.0.{pending}"
-            self._broker.deliver(self._deliver, Message(stored.subject, stored.data, dict(stored.headers), reply))
+            self._broker.deliver(self._deliver, self._message(stored, reply))
             if self._sent % FLOW_EVERY == 0:
                 self._flow = f"$JS.FC.{self._stream.name}.{self.name}.{self._sent}"
                 headers = {"Status": "100", "Description": "FlowControl Request"}
                 self._broker.deliver(self._deliver, Message(self._deliver, b"", headers, self._flow))
+
+    def _message(self, stored: Stored, reply: str) -> Message:
+        headers = dict(stored.headers)
+        if not self._headers_only:
+            return Message(stored.subject, stored.data, headers, reply)
+        return Message(stored.subject, b"", headers | {"Nats-Msg-Size": str(len(stored.data))}, reply)
 
     def _beat(self) -> None:
         headers = {"Status": "100", "Description": "Idle Heartbeat"}

@@ -31,10 +31,20 @@ _HEALTH = msgspec.json.Decoder(ServerHealth)
 
 
 class Folding:
-    """`changed` is called after each fold; `replayed` when the leases are about to be read anew."""
+    """`changed` is called after each fold; `replayed` when the leases are about to be read anew.
+
+    `relaxed`: the tasks' stream may lose its tail as the leases' may, and is read anew after every reconnect too.
+    """
 
     def __init__(
-        self, bus: Bus, model: Model, clock: Clock, *, changed: Callable[[], None], replayed: Callable[[], None]
+        self,
+        bus: Bus,
+        model: Model,
+        clock: Clock,
+        *,
+        relaxed: bool,
+        changed: Callable[[], None],
+        replayed: Callable[[], None],
     ) -> None:
         self.book = SettingsBook()
         self._model = model
@@ -43,7 +53,7 @@ class Folding:
         self._replayed = replayed
         self.servers = Follower(bus, stream_of(BUCKET_SERVERS), self._on_server)
         self.settings = Follower(bus, stream_of(BUCKET_SETTINGS), self._on_setting)
-        self.tasks = Follower(bus, stream_of(BUCKET_TASKS), self._on_task)
+        self.tasks = Follower(bus, stream_of(BUCKET_TASKS), self._on_task, replay=relaxed)
         self.leases = Follower(bus, stream_of(BUCKET_LEASES), self._on_lease, replay=True, on_replay=self._on_replay)
 
     @property

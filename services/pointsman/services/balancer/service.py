@@ -25,6 +25,7 @@ from pointsman.contracts.subjects import (
     VIEW_RELEASES,
 )
 from pointsman.services.balancer import rules
+from pointsman.services.balancer.audit import Audit
 from pointsman.services.balancer.dispatch import Dispatcher
 from pointsman.services.balancer.executors import Executors
 from pointsman.services.balancer.explain import ahead, explanation, reason
@@ -45,6 +46,7 @@ from pointsman.services.version import VERSION
 log = structlog.get_logger()
 
 STEP_S = 1.0
+AUDIT_S = 60.0
 PROBE_MS = 2_000
 EXPLAIN_CONCURRENCY = 4
 
@@ -76,12 +78,21 @@ class BalancerService:
             epoch=lambda: self._leadership.epoch,
             undelivered=self._reconciler.undelivered,
         )
-        self._folding = Folding(bus, self._model, clock, changed=self._dispatcher.schedule, replayed=self._on_replay)
+        self._folding = Folding(
+            bus,
+            self._model,
+            clock,
+            relaxed=context.settings.durability == "relaxed",
+            changed=self._dispatcher.schedule,
+            replayed=self._on_replay,
+        )
+        self._audit = Audit(bus, self._model, clock, refresh=self._folding.tasks.refresh)
         settings = SettingsStore(KvBucket(bus, BUCKET_SETTINGS))
         self._desk = SettingsDesk(settings, self._folding.book, self._model, clock, self._folding.fold_setting)
         self._background = Background()
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
+        self._serving_lock = asyncio.Lock()
         self._serving_settings: Serving | None = None
         self._knows_all = False
         self._term = 0
@@ -100,6 +111,7 @@ class BalancerService:
         self._serving_settings = await serve(self._bus, "balancer", VERSION, self._desk.verbs())
         await self._leadership.start()
         self._background.every(STEP_S, self._step, "balancer step")
+        self._background.every(AUDIT_S, self._compare, "audit")
 
     async def stop(self) -> None:
         self._knows_all = False
@@ -123,12 +135,17 @@ class BalancerService:
     async def _take_over(self) -> None:
         """Know everything before the first pick, then answer and dispatch."""
         await self._know_all()
-        if self._serving is None and self._leadership.is_leader():
-            verbs = (
-                Verb("status", self._status),
-                Verb("explain", self._explain, EXPLAIN_CONCURRENCY),
-            )
-            self._serving = await serve(self._bus, "balancer", VERSION, verbs)
+        await self._serve()
+
+    async def _serve(self) -> None:
+        """Once, whoever asks: the take-over, or a later step when the bus was gone before that could."""
+        async with self._serving_lock:
+            if self._serving is None and self._leadership.is_leader():
+                verbs = (
+                    Verb("status", self._status),
+                    Verb("explain", self._explain, EXPLAIN_CONCURRENCY),
+                )
+                self._serving = await serve(self._bus, "balancer", VERSION, verbs)
 
     def _begin_term(self) -> None:
         """Whatever was about to declare that all is known did so of an earlier time."""
@@ -174,12 +191,17 @@ class BalancerService:
             await self._know_all()
         if not self._may_dispatch():
             return
+        await self._serve()
         await self._reconciler.step()
         frame = rules.load_frame(
             self._model, self._leadership.epoch, self._dispatcher.recent_aborts(), self._clock.now_ms()
         )
         await self._bus.publish(VIEW_LOAD, encode(frame))
         self._dispatcher.schedule()
+
+    async def _compare(self) -> None:
+        if self._may_dispatch() and await self._audit.step():
+            self._dispatcher.schedule()
 
     async def _on_beat(self, message: Message) -> None:
         self._executors.heard(_BEAT.decode(message.data), self._clock.monotonic_s())

@@ -18,16 +18,18 @@ SILENCE_S = 3.5
 INACTIVE_S = 15
 RETRY_S = 0.25
 ACK_TOKENS = 9
+SIZE, TTL = "Nats-Msg-Size", "Nats-TTL"
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """One message of the stream; `deleted` for a delete marker or an empty body."""
+    """One message of the stream; `deleted` for a delete marker or an empty body, `expires` when it has a TTL."""
 
     subject: str
     sequence: int
     data: bytes
     deleted: bool
+    expires: bool = False
 
 
 class Follower:
@@ -35,6 +37,7 @@ class Follower:
 
     `replay`: after a reconnect read the whole stream again, because a relaxed stream may have lost its tail and
     given the lost sequences to other messages. `on_replay` is called just before the first entry of a replay.
+    `headers_only` leaves the bodies out.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Follower:
         after: int = 0,
         replay: bool = False,
         on_replay: Callable[[], None] | None = None,
+        headers_only: bool = False,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -54,6 +58,7 @@ class Follower:
         self._filter = filter_subject
         self._replay = replay
         self._on_replay = on_replay
+        self._headers_only = headers_only
         self._sequence = after
         self._expected = 1
         self._generation = 0
@@ -167,6 +172,8 @@ class Follower:
         }
         if self._filter:
             config["filter_subject"] = self._filter
+        if self._headers_only:
+            config["headers_only"] = True
         return {"stream_name": self._stream, "config": config}
 
     async def _close(self) -> None:
@@ -193,8 +200,7 @@ class Follower:
             return
         self._expected += 1
         self._sequence = sequence
-        deleted = not message.data or "KV-Operation" in message.headers
-        self._on_entry(Followed(message.subject, sequence, message.data, deleted))
+        self._on_entry(_followed(message, sequence))
         if pending == 0:
             self._caught_up.set()
 
@@ -208,3 +214,9 @@ class Follower:
             self._interrupt()
         elif last is not None and not stalled:
             self._caught_up.set()
+
+
+def _followed(message: Message, sequence: int) -> Followed:
+    is_empty = not message.data and message.headers.get(SIZE, "0") == "0"
+    deleted = is_empty or "KV-Operation" in message.headers
+    return Followed(message.subject, sequence, message.data, deleted, TTL in message.headers)
