@@ -19,8 +19,10 @@ SUPERVISOR = "supervisor"
 VICTIMS = (*PROGRAMS, SUPERVISOR)
 SUBMITTERS = 10
 READERS = 24
-SUBMITTED_WITHIN_S = 60.0
-ENDED_WITHIN_S = 70.0
+SUBMITTED_WITHIN_S = 150.0
+ENDED_WITHIN_S = 120.0
+HEALTHY_WITHIN_S = 90.0
+"""Bounds of what hangs, for a machine with far too much to do; none is waited out when all goes well."""
 ATTEMPT_TIMEOUT_MS = 60_000
 PAUSE_S_MAX = 1.0
 STRAGGLERS = 12
@@ -60,7 +62,7 @@ async def pool_of_servers(system: SystemUp, pool: str) -> AsyncIterator[list[Lim
             listed = (await rest.call("GET", f"/api/servers?pool={pool}", expect=(200,))).body["servers"]
             return len(listed) == len(SERVERS) and all(one["health"]["status"] == "healthy" for one in listed)
 
-        await eventually(all_healthy, "the servers are healthy")
+        await eventually(all_healthy, "the servers are healthy", within_s=HEALTHY_WITHIN_S)
         yield servers
 
 

@@ -13,7 +13,7 @@ from tests.support.system_up import SystemUp, system_up
 TASKS_PER_ROUND = 260
 SEED = 7
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -17,9 +17,9 @@ import aiohttp
 
 from tests.support.misbehaviour import Simulator
 
-START_S_MAX = 15.0
+START_S_MAX = 60.0
 STOP_S_MAX = 5.0
-CALL_S_MAX = 10.0
+CALL_S_MAX = 30.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -16,7 +16,7 @@ from tests.support.backends import Backend
 from tests.support.rest import Json
 from tests.support.system_up import SystemUp, eventually
 
-ARCHIVED_WITHIN_S = 75.0
+ARCHIVED_WITHIN_S = 120.0
 SHOWN_MAX = 5
 
 
