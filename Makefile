@@ -17,11 +17,12 @@ DEMO_ARGS ?=
 UP_ARGS ?=
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 PACKAGES := pointsman.contracts pointsman.client pointsman.services pointsman.cli pointsman.tui
 HAS_TUI := $(wildcard tui/pointsman/tui/__init__.py)
 TYPED := $(foreach package,$(if $(HAS_TUI),$(PACKAGES),$(filter-out pointsman.tui,$(PACKAGES))),-p $(package))
 
-.PHONY: help install demo up test check format bench sim sim-health lock clean
+.PHONY: help install demo up test check format bench chaos sim sim-health lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ format: $(INSTALLED) ## format and fix what can be fixed
 
 bench: $(INSTALLED) ## throughput and latency through REST
 	@$(BIN)/python -m tests.benchmarks.rest $(BENCH_ARGS)
+
+chaos: $(INSTALLED) ## kill, freeze and cut off under load (CHAOS_ARGS="--attempts 1000000")
+	@$(BIN)/python -m tests.chaos.long.storm $(CHAOS_ARGS)
 
 sim: $(INSTALLED) ## compare the balancing algorithms in simulation
 	@$(BIN)/python -m tests.simulation

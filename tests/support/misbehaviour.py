@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import struct
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -18,12 +19,15 @@ HUGE_BYTES = 100 * 1024 * 1024
 CHUNK = b"x" * 65_536
 DRIP_BYTES, DRIP_PAUSE_S = 100_000, 0.1
 CALLBACK_TRIES_MAX = 12
+LATE_SLACK_MS = 1_000
+"""How long a request that was sent in time may lie in the socket of a busy machine."""
 CLOSES = {"Connection": "close"}
 
 
 @dataclass
 class Seen:
-    """What `GET /stats` tells. `running` are the calls not yet answered, and the accepted ones not yet called back."""
+    """What `GET /stats` tells. `running` are the calls not yet answered, and the accepted ones not yet called back;
+    `late` came after their X-Pointsman-Start-By."""
 
     calls: int = 0
     running: int = 0
@@ -37,6 +41,7 @@ class Seen:
     hungUp: int = 0
     redirected: int = 0
     healthCalls: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,7 @@ class Simulator:
         seen.peak = max(seen.peak, seen.running)
         seen.tasks[task_id] += 1
         seen.attempts[task_id].append(task["attempt"])
+        seen.late += time.time() * 1000 > int(request.headers["x-pointsman-start-by"]) + LATE_SLACK_MS
         seen.lastHeaders, seen.lastBody = request.headers, task
         wish = (payload.get("behave") if isinstance(payload, dict) else None) or self._mode
         return Call(task_id, payload, task["callback_url"], seen.tasks[task_id], reader, writer, tuple(wish.split(":")))
