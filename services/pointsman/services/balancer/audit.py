@@ -1,6 +1,6 @@
 """Compare what the stream `tasks` holds with what the leader remembers, and mend what differs (promise R2).
 
-Headers tell enough: a live task's record has no TTL, a terminal one has. So a look at 100,000 tasks moves no payload.
+Headers tell enough: a live task's record has no TTL, a terminal one has. So a look moves no payload.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from pointsman.services.runtime.loop import gather_all
 
 log = structlog.get_logger()
 
-LOOKED_AT_MAX = 200_000
+LOOKED_AT_MAX = 100_000
 LOOK_S_MAX = 45.0
 MENDED_MAX = 1_000
 AT_ONCE = 32
