@@ -76,6 +76,10 @@ async def storm(
         except AssertionError as error:
             verdict.broken.append(str(error))
         verdict.numbers["all slots free after"] = round(time.monotonic() - ended_s, 1)
+    verdict.numbers |= {
+        "leaders": system.count("leadership won", '"balancer"'),
+        "late outcomes refused": system.count("late outcome refused"),
+    }
     return verdict, told
 
 

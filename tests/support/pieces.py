@@ -125,6 +125,11 @@ class Pieces:
     def tails(self) -> str:
         return "\n".join(f"--- {name}\n{text[-TAIL_BYTES:]}" for name, text in self.logs().items())
 
+    def count(self, *words: str) -> int:
+        """Log lines with all of these words."""
+        lines = (line for text in self.logs().values() for line in text.splitlines())
+        return sum(all(word in line for word in words) for line in lines)
+
     def outcries(self) -> list[str]:
         """Lines that only a bug writes."""
         lines = ((name, line) for name, text in self.logs().items() for line in text.splitlines())
