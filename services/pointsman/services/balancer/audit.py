@@ -46,11 +46,34 @@ class Read(NamedTuple):
     remembered: int | None
 
 
-def suspects(entries: Mapping[str, Entry], kept: Mapping[str, Kept], first: int, last: int) -> list[str]:
-    """Ids in which memory and the stream's sequences `first` to `last` disagree; either may just have been quicker."""
-    differing = [task_id for task_id, one in kept.items() if _remembered(entries, task_id) != _shown(one)]
-    gone = [e.id for e in entries.values() if first <= e.revision <= last and e.id not in kept]
-    return differing + gone
+class Look:
+    """What one pass through a part of the stream showed; of what agrees only the ids that memory has anyway are kept."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+        self._known = max((entry.revision for entry in entries.values()), default=0)
+        self._agreed: set[str] = set()
+        self._differing: dict[str, Kept] = {}
+        self.count = 0
+        self.last = 0
+
+    def see(self, message: Followed) -> None:
+        self.count, self.last = self.count + 1, message.sequence
+        kept = Kept(message.sequence, not message.deleted and not message.expires)
+        task_id = key_name(message.subject)
+        if _remembered(self._entries, task_id) != _shown(kept):
+            self._differing[task_id] = kept
+            return
+        self._differing.pop(task_id, None)
+        if kept.is_live:
+            self._agreed.add(self._entries[task_id].id)
+
+    def suspects(self, first: int, *, is_all: bool) -> list[str]:
+        """Ids in which memory and the stream from `first` on disagree; either may just have been quicker."""
+        last = max(self.last, self._known) if is_all else self.last
+        differing = [i for i, one in self._differing.items() if _remembered(self._entries, i) != _shown(one)]
+        within = (entry.id for entry in self._entries.values() if first <= entry.revision <= last)
+        return differing + [i for i in within if i not in self._agreed and i not in self._differing]
 
 
 def _remembered(entries: Mapping[str, Entry], task_id: str) -> int | None:
@@ -83,16 +106,12 @@ class Audit:
 
     async def _look(self, first: int) -> list[str]:
         """The suspects from sequence `first` on; compared at once, while both sides are equally fresh."""
-        entries, kept, enough = self._model.entries, dict[str, Kept](), asyncio.Event()
-        known = max((entry.revision for entry in entries.values()), default=0)
+        look, enough = Look(self._model.entries), asyncio.Event()
 
         def see(message: Followed) -> None:
-            if enough.is_set():
-                return
-            is_live = not message.deleted and not message.expires
-            kept[key_name(message.subject)] = Kept(message.sequence, is_live)
-            self._position = message.sequence
-            if len(kept) >= LOOKED_AT_MAX:
+            if look.count < LOOKED_AT_MAX:
+                look.see(message)
+            else:
                 enough.set()
 
         follower = Follower(self._bus, stream_of(BUCKET_TASKS), see, headers_only=True, after=first - 1)
@@ -100,9 +119,8 @@ class Audit:
         try:
             async with asyncio.timeout(LOOK_S_MAX):
                 await _first_of(follower.caught_up(), enough.wait())
-            last = self._position if enough.is_set() else max(self._position, known)
-            self._position = self._position if enough.is_set() else 0
-            return suspects(entries, kept, first, last)
+            self._position = look.last if enough.is_set() else 0
+            return look.suspects(first, is_all=not enough.is_set())
         finally:
             await follower.stop()
 
