@@ -5,6 +5,7 @@ Headers tell enough: a live task's record has no TTL, a terminal one has. So a l
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -28,15 +29,9 @@ LOOKED_AT_MAX = 100_000
 LOOK_S_MAX = 45.0
 MENDED_MAX = 1_000
 AT_ONCE = 32
+CHUNK = 5_000
 
 _HEAD = msgspec.json.Decoder(TaskHead)
-
-
-class Kept(NamedTuple):
-    """A record as the stream has it."""
-
-    revision: int
-    is_live: bool
 
 
 class Read(NamedTuple):
@@ -51,38 +46,38 @@ class Look:
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
-        self._known = max((entry.revision for entry in entries.values()), default=0)
         self._agreed: set[str] = set()
-        self._differing: dict[str, Kept] = {}
+        self._differing: dict[str, int | None] = {}
         self.count = 0
         self.last = 0
 
     def see(self, message: Followed) -> None:
         self.count, self.last = self.count + 1, message.sequence
-        kept = Kept(message.sequence, not message.deleted and not message.expires)
-        task_id = key_name(message.subject)
-        if _remembered(self._entries, task_id) != _shown(kept):
-            self._differing[task_id] = kept
+        task_id, shown = key_name(message.subject), None
+        if not message.deleted and not message.expires:
+            shown = message.sequence
+        entry = self._entries.get(task_id)
+        if (entry.revision if entry is not None else None) != shown:
+            self._differing[task_id] = shown
             return
         self._differing.pop(task_id, None)
-        if kept.is_live:
-            self._agreed.add(self._entries[task_id].id)
+        if entry is not None:
+            self._agreed.add(entry.id)
 
-    def suspects(self, first: int, *, is_all: bool) -> list[str]:
-        """Ids in which memory and the stream from `first` on disagree; either may just have been quicker."""
-        last = max(self.last, self._known) if is_all else self.last
-        differing = [i for i, one in self._differing.items() if _remembered(self._entries, i) != _shown(one)]
-        within = (entry.id for entry in self._entries.values() if first <= entry.revision <= last)
-        return differing + [i for i in within if i not in self._agreed and i not in self._differing]
+    async def suspects(self, first: int, last: float) -> list[str]:
+        """Ids in which memory and the stream from `first` to `last` disagree; either may just have been quicker."""
+        differing = [i for i, shown in self._differing.items() if _remembered(self._entries, i) != shown]
+        entries, unseen = list(self._entries.values()), list[str]()
+        for start in range(0, len(entries), CHUNK):
+            within = (one.id for one in entries[start : start + CHUNK] if first <= one.revision <= last)
+            unseen += [i for i in within if i not in self._agreed and i not in self._differing]
+            await asyncio.sleep(0)
+        return differing + unseen
 
 
 def _remembered(entries: Mapping[str, Entry], task_id: str) -> int | None:
     entry = entries.get(task_id)
     return entry.revision if entry is not None else None
-
-
-def _shown(one: Kept) -> int | None:
-    return one.revision if one.is_live else None
 
 
 class Audit:
@@ -105,7 +100,7 @@ class Audit:
         return await self._mend(found[:MENDED_MAX]) if found else 0
 
     async def _look(self, first: int) -> list[str]:
-        """The suspects from sequence `first` on; compared at once, while both sides are equally fresh."""
+        """The suspects from sequence `first` on; compared while the look still follows, so that both sides are fresh."""
         look, enough = Look(self._model.entries), asyncio.Event()
 
         def see(message: Followed) -> None:
@@ -119,8 +114,8 @@ class Audit:
         try:
             async with asyncio.timeout(LOOK_S_MAX):
                 await _first_of(follower.caught_up(), enough.wait())
-            self._position = look.last if enough.is_set() else 0
-            return look.suspects(first, is_all=not enough.is_set())
+            self._position, last = (look.last, look.last) if enough.is_set() else (0, inf)
+            return await look.suspects(first, last)
         finally:
             await follower.stop()
 
@@ -158,7 +153,8 @@ class Audit:
         return self._set_right(entry, head, after.stored)
 
     def _set_right(self, entry: Entry | None, head: TaskHead, stored: Stored) -> bool:
-        if _shown(Kept(stored.revision, not is_terminal(head.status))) == (entry.revision if entry else None):
+        shown = None if is_terminal(head.status) else stored.revision
+        if shown == (entry.revision if entry is not None else None):
             return False
         if entry is not None and entry.generation == head.generation and not is_terminal(head.status):
             entry.revision = stored.revision
