@@ -124,3 +124,27 @@ def test_however_it_is_used_the_count_is_what_comes_up() -> None:
             waiting[entry.id] = entry
         assert index.count == len(waiting) == sum(index.by_pool().values())
     assert sorted(taken(index)) == sorted(waiting)
+
+
+def test_who_waits_again_for_a_later_time_stops_nobody_in_the_line() -> None:
+    """As a new leader folds it: first the tasks, then that each of them has been tried and waits for its backoff."""
+    entries = [an_entry(f"t{n}", due=NOW + n) for n in range(4)]
+    index = an_index(*entries)
+    for entry in entries:
+        index.forget(entry)
+        entry.due += 1_000
+        index.add(entry, NOW, 0.0)
+    assert taken(index) == ["t0", "t1", "t2", "t3"]
+
+
+def test_any_order_of_waiting_leaving_and_waiting_again_lets_everybody_through() -> None:
+    for seed in range(300):
+        rng = Random(seed)
+        entries = [an_entry(f"t{n}", due=NOW + rng.randrange(5), priority=rng.randrange(2)) for n in range(6)]
+        index = an_index(*entries)
+        for _ in range(12):
+            entry = rng.choice(entries)
+            index.forget(entry)
+            entry.due = NOW + rng.randrange(5)
+            index.add(entry, NOW, 0.0)
+        assert sorted(taken(index)) == sorted(entry.id for entry in entries)

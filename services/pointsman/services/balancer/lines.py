@@ -23,9 +23,10 @@ class Level:
 
     def add(self, entry: Entry) -> None:
         heap = self._heaps.setdefault(entry.fairness_key, [])
-        heapq.heappush(heap, (entry.due, entry.id, entry))
-        if heap[0][2] is entry:
-            self._show(entry)
+        queued = (entry.due, entry.id, entry)
+        heapq.heappush(heap, queued)
+        if heap[0] is queued:
+            self._show(queued)
 
     def head(self) -> tuple[float, Entry] | None:
         """The next entry and the start tag of its key."""
@@ -37,7 +38,7 @@ class Level:
             elif not self._waits(heap[0]):
                 self._next(key, heap)
             elif tag < self._shares.tag(key):
-                self._show(heap[0][2], in_place=True)
+                self._show(heap[0], in_place=True)
             else:
                 return tag, heap[0][2]
         return None
@@ -54,12 +55,14 @@ class Level:
     def _next(self, key: str, heap: list[Queued]) -> None:
         heapq.heappop(heap)
         if heap:
-            self._show(heap[0][2])
+            self._show(heap[0])
         else:
             del self._heaps[key]
 
-    def _show(self, entry: Entry, *, in_place: bool = False) -> None:
-        head = (self._shares.tag(entry.fairness_key), entry.due, entry.id, entry.fairness_key)
+    def _show(self, queued: Queued, *, in_place: bool = False) -> None:
+        """As it was queued: its entry may be due at another time by now, and then it is dropped when it comes up."""
+        due, entry_id, entry = queued
+        head = (self._shares.tag(entry.fairness_key), due, entry_id, entry.fairness_key)
         put = heapq.heapreplace if in_place else heapq.heappush
         put(self._heads, head)
 
