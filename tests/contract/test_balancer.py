@@ -534,6 +534,20 @@ async def test_a_hand_over_that_reached_nobody_is_taken_back(fake_yard: Yard) ->
     await other.die()
 
 
+async def test_an_attempt_whose_hand_over_was_lost_is_not_spent_though_its_deadline_has_passed(fake_yard: Yard) -> None:
+    """The executor lives and never heard of it: it was lost with the leader that had decided it."""
+    yard = fake_yard
+    await yard.server("a", limit=1)
+    await yard.balancer("one")
+    task_id = await yard.submit(timeout_ms=2_000, max_attempts=1)
+    [handed] = await yard.executor.next()
+    yard.executor.running.clear()
+    [again] = await yard.executor.next()
+    assert (again.task_id, again.lease.attempt, again.lease.spent) == (task_id, 2, 0)
+    assert [attempt.outcome for attempt in again.lease.attempts] == ["lost"]
+    assert await yard.executor.answer(handed, Failed(error="late")) is Settled.STALE
+
+
 async def test_an_accepted_attempt_past_its_deadline_is_retried_and_then_times_out(fake_yard: Yard) -> None:
     yard = fake_yard
     await yard.server("a", limit=1)

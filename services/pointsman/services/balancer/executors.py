@@ -76,6 +76,13 @@ class Executors:
             return False
         return executor.missed.setdefault(attempt, 0) >= MISSED_BEATS
 
+    def has_no_call(self, executor_id: str, attempt: str, start_by: int, now_s: float) -> bool:
+        """Whether a living executor, asked after `start_by` (ms since the epoch), does not list this attempt."""
+        executor = self._executors.get(executor_id)
+        if executor is None or now_s - executor.heard_s >= SILENT_S:
+            return False
+        return executor.beat_at > start_by and attempt not in executor.running
+
     def forget_silent(self, now_s: float) -> None:
         for executor_id, executor in list(self._executors.items()):
             if now_s - executor.heard_s > 60 * SILENT_S:

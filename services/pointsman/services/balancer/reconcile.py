@@ -41,7 +41,7 @@ class Reconciler:
     async def step(self) -> None:
         now, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         late = [entry for entry in self._model.attempts_overdue(now) if not self._leave_to_executor(entry, now, now_s)]
-        work = [self._time_out(entry) for entry in late]
+        work = [self._reclaim(entry) if self._has_no_call(entry, now_s) else self._time_out(entry) for entry in late]
         work += [self._expire(entry) for entry in self._model.tasks_overdue(now)]
         work += [self._reclaim(entry) for entry in self._abandoned(now, now_s)]
         work += [self._evict(entry) for entry in self._evicted()]
@@ -58,6 +58,12 @@ class Reconciler:
             return False
         self._model.watch_again(entry, current.deadline + ENFORCED_BY_EXECUTOR_MS)
         return True
+
+    def _has_no_call(self, entry: Entry, now_s: float) -> bool:
+        """Its hand-over was lost, perhaps with the leader that decided it: not the task's doing, however late it shows."""
+        current = _current(entry)
+        key = attempt_key(entry.id, entry.generation, current.number)
+        return not current.accepted and self._executors.has_no_call(current.executor, key, current.start_by, now_s)
 
     def _abandoned(self, now: int, now_s: float) -> list[Entry]:
         led_s = now_s - self._led_since_s
