@@ -20,7 +20,7 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, conflict, invalid, overloaded
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.subjects import HEADER_ERROR_CODE, verb
-from pointsman.services.gateway import examples, intake, service
+from pointsman.services.gateway import archive_table, examples, intake, service
 from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.route import Route
 from pointsman.services.gateway.table import API
@@ -51,6 +51,7 @@ ANSWERS: dict[str, object] = {
     verb("registry", "register"): examples.REGISTER_ANSWER,
     verb("registry", "unregister"): {"serverId": "gpu-1", "message": "Server unregistered"},
     verb("balancer", "status"): STATUS,
+    verb("history", "bulk"): archive_table.JOB,
     verb("history", "status"): {"connected": True, "backlog": 0},
 }
 
@@ -179,7 +180,8 @@ def problem_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 async def ask(client: httpx.AsyncClient, route: Route, headers: dict[str, str]) -> httpx.Response:
-    path = route.path.replace("{id}", TASK_ID if "task" in route.path else "gpu-1").replace("{kind}", "pool")
+    named = {"task": TASK_ID, "jobs": archive_table.JOB["id"]}
+    path = route.path.replace("{id}", named.get(route.path.split("/")[2], "gpu-1")).replace("{kind}", "pool")
     content = None if route.request is None else json.dumps(route.example).encode()
     sent = headers if content is None else headers | {"content-type": "application/json"}
     return await client.request(route.method, path, headers=sent, content=content)

@@ -30,7 +30,7 @@ from pointsman.services.history.puller import ROOM_MESSAGES, WINDOW_MESSAGES
 from pointsman.services.history.rules import Stored, day_of, rows_of
 from pointsman.services.history.service import HistoryStatus
 from pointsman.services.history.store import HistoryStore, connect
-from pointsman.services.runtime import buckets
+from pointsman.services.runtime import buckets, outcomes
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.embedded.kept import Kept
@@ -116,6 +116,10 @@ class Archive:
     async def is_drained(self) -> bool:
         """Everything sourced from the bucket, everything acknowledged."""
         return (await self._last_seq()) >= len(self.written) and (await self.status()).backlog == 0
+
+    async def is_empty(self, stream: str) -> bool:
+        info = await buckets.api(self.bus, f"STREAM.INFO.{stream}")
+        return int(info["state"]["messages"]) == 0
 
     async def _last_seq(self) -> int:
         info = await buckets.api(self.bus, f"STREAM.INFO.{STREAM_HISTORY}")
@@ -293,6 +297,29 @@ async def test_a_record_that_comes_late_changes_nothing(archive: Archive) -> Non
     assert await archive.database.fetch("SELECT generation, revision, status FROM tasks") == [(2, 12, "PENDING")]
 
 
+async def test_an_end_replaced_by_a_retry_before_it_was_sourced_reaches_the_archive_with_the_retry(
+    archive: Archive,
+) -> None:
+    store = HistoryStore(archive.database)
+    failed = finished(record(), status=Status.FAILED, error_code="boom")
+    again = outcomes.renew(failed, NOW + 50, "r-2")
+    await store.write([rows_of(Stored(subject="s", revision=12, data=encode(again)))], now_ms=NOW)
+    transitions = "SELECT generation, status, at, error_code FROM transitions ORDER BY generation"
+    assert await archive.database.fetch(transitions) == [
+        (1, "FAILED", NOW + 25, "boom"),
+        (2, "PENDING", NOW + 50, None),
+    ]
+    assert await archive.database.fetch("SELECT generation, number FROM attempts") == [(1, 1)]
+
+
+async def test_an_end_counts_though_the_bucket_began_to_count_anew(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    task = record()
+    await store.write([rows_of(Stored(subject="s", revision=5_000, data=encode(task)))], now_ms=NOW)
+    await store.write([rows_of(Stored(subject="s", revision=7, data=encode(finished(task))))], now_ms=NOW)
+    assert await store.get(task.id) == encode(finished(task))
+
+
 async def test_a_lookup_by_id_reads_one_partition(archive: Archive) -> None:
     store = HistoryStore(archive.database)
     await store.ensure_days(("tasks", day_of(NOW) + ahead) for ahead in range(5))
@@ -306,11 +333,23 @@ async def test_retention_drops_whole_days(archive: Archive) -> None:
     new = record()
     await store.write([rows_of(Stored(subject="s", revision=1, data=encode(one))) for one in (old, new)], now_ms=NOW)
     dropped = await store.drop_days_before(day_of(NOW) - 5)
-    assert len(dropped) == 1
+    assert {name.rpartition("_")[0] for name in dropped} == {"tasks", "transitions"}
     assert await store.get(old.id) is None
     assert await store.get(new.id) == encode(new)
     await store.write([rows_of(Stored(subject="s", revision=1, data=encode(old)))], now_ms=NOW)
     assert await store.get(old.id) == encode(old)
+
+
+async def test_what_was_archived_survives_a_step_down_and_up_again(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    spec = TaskSpec(type="scan", deadline=NOW + DAY_MS, labels={"team": "blue"})
+    await store.write([rows_of(Stored(subject="s", revision=1, data=encode(record(spec=spec))))], now_ms=NOW)
+    dsn = archive.stores.dsn
+    await asyncio.to_thread(migrations.downgrade, dsn, "0001")
+    assert await archive.database.fetchval("SELECT to_regclass('transitions')") is None
+    await asyncio.to_thread(migrations.upgrade, dsn)
+    assert await archive.database.fetchval("SELECT facets FROM tasks") == ["lteam=blue"]
+    assert await archive.database.fetchval("SELECT count(*) FROM transitions") == 1
 
 
 async def test_the_schema_goes_up_and_down_and_two_may_try_at_once(archive: Archive) -> None:
@@ -319,5 +358,5 @@ async def test_the_schema_goes_up_and_down_and_two_may_try_at_once(archive: Arch
     assert await archive.database.fetchval("SELECT to_regclass('tasks')") is None
     await asyncio.gather(*(asyncio.to_thread(migrations.upgrade, dsn) for _ in range(4)))
     await asyncio.to_thread(migrations.upgrade, dsn)
-    assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0001",)]
+    assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0003",)]
     assert await archive.database.fetchval("SELECT count(*) FROM tasks") == 0

@@ -17,7 +17,6 @@ from pointsman.services.history.rules import (
     newest,
     origin_revision,
     rows_of,
-    version,
 )
 
 NOW = 1_795_000_000_000
@@ -117,5 +116,5 @@ def test_the_newest_of_each_task_wins_in_any_order(seen: list[tuple[int, int, in
     batch = [rows_of(stored(record(id=task_id(task), generation=gen), rev)) for task, gen, rev in seen]
     expected = {task_id(task): max((g, r) for t, g, r in seen if t == task) for task, _, _ in seen}
     kept = newest(batch)
-    assert {row.id: version(row) for row in kept} == expected
+    assert {row.id: (row.generation, row.revision) for row in kept} == expected
     assert [row.id for row in kept] == sorted(expected)

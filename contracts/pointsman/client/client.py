@@ -18,6 +18,7 @@ from pointsman.contracts.commands import (
     UpdateTask,
 )
 from pointsman.contracts.explain import Explanation
+from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
 from pointsman.contracts.server import (
     HeartbeatAnswer,
     HeartbeatRequest,
@@ -200,6 +201,20 @@ class Statistics(_Verbs):
         return await self._ask("load-balancer", StatisticsQuery(), LoadBalancerStatistics)
 
 
+class History(_Verbs):
+    async def search(self, request: SearchTasks) -> TaskPage:
+        return await self._ask("search", request, TaskPage)
+
+    async def bulk(self, command: BulkCommand) -> Job:
+        return await self._ask("bulk", command, Job)
+
+    async def job(self, job_id: str) -> Job:
+        return await self._ask("job", JobId(id=job_id), Job)
+
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        return await self._ask("audit", query, AuditPage)
+
+
 class Client:
     def __init__(self, bus: Bus, actor: Actor) -> None:
         self.tasks = Tasks(bus, actor, "task")
@@ -209,3 +224,4 @@ class Client:
         self.types = Types(bus, actor, "balancer")
         self.limits = Limits(bus, actor, "balancer")
         self.statistics = Statistics(bus, actor, "statistics")
+        self.history = History(bus, actor, "history")

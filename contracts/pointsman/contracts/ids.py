@@ -5,6 +5,7 @@ import secrets
 
 TASK_PREFIX = "task_"
 TASK_ID = re.compile(r"task_[0-9a-f]{32}")
+JOB_ID = re.compile(r"job_[0-9a-f]{16}")
 SERVER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -29,6 +30,10 @@ def is_task_id(value: str) -> bool:
 
 def new_server_id() -> str:
     return f"server-{secrets.token_hex(4)}"
+
+
+def new_job_id() -> str:
+    return f"job_{secrets.token_hex(8)}"
 
 
 def new_operation_id() -> str:

@@ -94,6 +94,20 @@ class Lingering(Record):
     until: int
 
 
+class PastGeneration(Record):
+    """How an earlier generation ended. It travels with the task, so that the archive learns of it even where a retry
+    by hand replaced its last record before that was sourced into HISTORY."""
+
+    generation: int
+    status: Status
+    finished_at: int
+    started_at: int | None = None
+    server_id: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
 class TaskHead(Record):
     """The part of a task record the scheduler keeps; decoding skips payload and result."""
 
@@ -131,6 +145,7 @@ class TaskRecord(Record):
     attempt: int = 0
     metadata: msgspec.Raw = NULL
     lingering: tuple[Lingering, ...] = ()
+    past: tuple[PastGeneration, ...] = ()
 
 
 class CurrentAttempt(Record):

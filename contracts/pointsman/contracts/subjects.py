@@ -9,8 +9,11 @@ BUCKET_SERVERS = "servers"
 BUCKET_SETTINGS = "settings"
 BUCKET_LEADERS = "leaders"
 BUCKET_IDEMPOTENCY = "idempotency"
+BUCKET_JOBS = "jobs"
 STREAM_HISTORY = "HISTORY"
 CONSUMER_HISTORY = "history"
+STREAM_AUDIT = "AUDIT"
+CONSUMER_AUDIT = "audit"
 
 HEADER_OPERATION = "Pointsman-Op"
 HEADER_SUB = "Pointsman-Sub"
@@ -24,6 +27,7 @@ HEADER_IDEMPOTENCY_KEY = "Pointsman-Idempotency-Key"
 HEADER_REPLAYED = "Pointsman-Replayed"
 HEADER_STATUS = "Pointsman-Status"
 HEADER_SERVER_CREDENTIAL = "Pointsman-Server-Credential"
+HEADER_JOB = "Pointsman-Job"
 HEADER_ERROR_CODE = "Nats-Service-Error-Code"
 HEADER_ERROR = "Nats-Service-Error"
 
@@ -41,6 +45,11 @@ def verb(service: str, name: str) -> str:
     return f"{PREFIX}.{service}.{name}"
 
 
+def audit_subject(what: str) -> str:
+    """Where the entry of an act goes, e.g. `pointsman.audit.registry.register`."""
+    return f"{PREFIX}.audit.{what}"
+
+
 REPEATABLE = frozenset(
     verb(service, name)
     for service, names in {
@@ -53,7 +62,7 @@ REPEATABLE = frozenset(
             "pool.get",
             "type.get",
         ),
-        "history": ("get", "status"),
+        "history": ("get", "status", "search", "audit", "job"),
         "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
     }.items()
     for name in names

@@ -89,6 +89,7 @@ async def database(settings: Settings) -> list[Finding]:
         answered_s = time.time()
         fsync = await connection.fetchval("SHOW fsync", timeout=TIMEOUT_S)
         version = str(await connection.fetchval("SHOW server_version", timeout=TIMEOUT_S))
+        dead = await _dead_letters(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return [Finding(False, f"Postgres does not answer: {str(error) or type(error).__name__}")]
     finally:
@@ -97,7 +98,21 @@ async def database(settings: Settings) -> list[Finding]:
         Finding(_leading(version)[0] >= POSTGRES_VERSION_MIN, f"Postgres {version} is reached"),
         Finding(fsync == "on", f"Postgres fsync is {fsync}"),
         _skew("Postgres", now.timestamp(), asked_s, answered_s),
+        *([_set_aside(dead)] if dead is not None else []),
     ]
+
+
+async def _dead_letters(connection: "asyncpg.Connection[asyncpg.Record]") -> int | None:
+    """How many records could not be archived; None before the first migration."""
+    if await connection.fetchval("SELECT to_regclass('dead_letters')", timeout=TIMEOUT_S) is None:
+        return None
+    return int(await connection.fetchval("SELECT count(*) FROM dead_letters", timeout=TIMEOUT_S))
+
+
+def _set_aside(count: int) -> Finding:
+    if not count:
+        return Finding(True, "no record was set aside by the archive")
+    return Finding(False, f"{count} records could not be archived, the table dead_letters says which and why")
 
 
 async def folder(settings: Settings) -> list[Finding]:

@@ -31,6 +31,7 @@ from pointsman.services.balancer import settings_rules as rules
 from pointsman.services.balancer import settings_view as view
 from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.settings_book import SettingsBook
+from pointsman.services.runtime.audit import Audited
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.live_settings import SettingsStore, Stored
 from pointsman.services.runtime.serve import Answer, Call, Verb, VerbHandler
@@ -86,7 +87,9 @@ class SettingsDesk:
             "algorithm": self._switch,
         }
         return tuple(
-            Verb(name, _for(READERS if name in READS else WRITERS, handle), CONCURRENCY)
+            Verb(name, _for(READERS, handle), CONCURRENCY)
+            if name in READS
+            else Verb(name, _for(WRITERS, handle), CONCURRENCY, audit=Audited())
             for name, handle in handlers.items()
         )
 

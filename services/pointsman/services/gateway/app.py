@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.trace import accepted
-from pointsman.services.gateway import intake
+from pointsman.services.gateway import denied, intake
+from pointsman.services.gateway.denied import Denied
 from pointsman.services.gateway.identify import identify
 from pointsman.services.gateway.observe import UNMATCHED, Observer
 from pointsman.services.gateway.reply import Reply, problem
@@ -45,6 +46,10 @@ class Edge:
             reply = await route.act(self._ports, incoming)
             reply.request_id = request_id
             waited = incoming.waited
+        except Denied as error:
+            target = str(scope["path_params"].get("id", ""))
+            await denied.record(self._ports.bus, clock, route, target, error)
+            reply = problem(error, scope["path"], request_id)
         except PointsmanError as error:
             reply = problem(error, scope["path"], request_id)
         except Exception:
@@ -104,6 +109,7 @@ class Edge:
             headers=headers,
             credential=credential,
             kind=str(scope["path_params"].get("kind", "")),
+            parameters=query,
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.errors import PointsmanError, forbidden
+from pointsman.services.gateway.denied import Denied
 from pointsman.services.gateway.reply import MISSING_TOKEN
 from pointsman.services.gateway.route import Proof, Route
 from pointsman.services.gateway.tokens import TokenVerifier, untrusted
@@ -35,7 +36,8 @@ def identify(
         return Actor(sub=f"server:{server_id}", roles=(Role.SERVICE,), request_id=request_id), _opaque(bearer)
     identity = verifier.verify(bearer)
     if route.roles.isdisjoint(identity.roles):
-        raise forbidden(missing_role(route.roles))
+        actor = Actor(sub=identity.sub, roles=identity.roles, request_id=request_id)
+        raise Denied(forbidden(missing_role(route.roles)), actor)
     return Actor(sub=identity.sub, roles=identity.roles, request_id=request_id), ""
 
 

@@ -14,7 +14,7 @@ from litestar.exceptions import ClientException, InternalServerException
 from litestar.types import HTTPScope
 
 from pointsman.contracts.errors import PointsmanError, from_validation, invalid, not_found, too_large
-from pointsman.contracts.ids import SERVER_ID, TASK_ID
+from pointsman.contracts.ids import JOB_ID, SERVER_ID, TASK_ID
 from pointsman.services.gateway.route import Id, Route
 
 QUERY_BYTES_MAX = 8192
@@ -24,6 +24,7 @@ DISCARD_BYTES_MAX, DISCARD_S = 8 * 1024 * 1024, 2.0
 _ID_FORMS = {
     Id.TASK: TASK_ID,
     Id.SERVER: SERVER_ID,
+    Id.JOB: JOB_ID,
     Id.POOL: SERVER_ID,
     Id.TYPE: re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
     Id.LIMITED: re.compile(r"[^\0]{1,128}", re.DOTALL),
@@ -32,6 +33,7 @@ _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_+-]+\+json)(?:\s*;\s
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _LISTS = frozenset({b"prefer", b"if-none-match", b"if-match"})
+_NO_PREFIX = ("\0",)
 _STEM = secrets.token_hex(6)
 _COUNT = itertools.count(1)
 
@@ -88,8 +90,8 @@ def query_of(route: Route, raw: bytes) -> dict[str, str]:
         raise invalid("query", "malformed, or not UTF-8") from None
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name not in route.query_names:
-            raise invalid(name[:64], "unknown query parameter")
+        if name not in route.query_names and not name.startswith(route.query_prefixes or _NO_PREFIX):
+            raise invalid(name[:64], f"unknown query parameter; {_existing(route)}")
         if name in found:
             raise invalid(name, "given twice")
         found[name] = value
@@ -99,10 +101,16 @@ def query_of(route: Route, raw: bytes) -> dict[str, str]:
 def decoded_query(route: Route, query: dict[str, str]) -> msgspec.Struct | None:
     if route.query is None:
         return None
+    listed = {name: value for name, value in query.items() if name in route.query_names}
     try:
-        return msgspec.convert(query, route.query, strict=False)
+        return msgspec.convert(listed, route.query, strict=False)
     except msgspec.ValidationError as error:
         raise from_validation(error) from None
+
+
+def _existing(route: Route) -> str:
+    names = [*sorted(route.query_names), *(f"{prefix}NAME" for prefix in route.query_prefixes)]
+    return f"there are {', '.join(names)}" if names else "this route takes none"
 
 
 async def body_of(route: Route, request: Request[Any, Any, Any], headers: Mapping[bytes, bytes]) -> bytes:

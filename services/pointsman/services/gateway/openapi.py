@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from http import HTTPStatus
-from typing import Any
+from operator import is_
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -21,6 +23,7 @@ TAGS = {
     "Statistics": "What has been done, and how fast.",
     "Load Balancer": "How tasks are spread over servers.",
     "Settings": "Pools, task types and limits; every change holds within a second, is recorded and can be undone.",
+    "Audit": "Who did what.",
     "System": "Liveness, readiness, metrics.",
 }
 HEADERS: dict[str, tuple[str, str]] = {
@@ -50,6 +53,7 @@ RAISED_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After
 _IDS: dict[Id, dict[str, object]] = {
     Id.TASK: {"type": "string", "pattern": "^task_[0-9a-f]{32}$"},
     Id.SERVER: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    Id.JOB: {"type": "string", "pattern": "^job_[0-9a-f]{16}$"},
     Id.POOL: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     Id.TYPE: {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
     Id.LIMITED: {"type": "string", "minLength": 1, "maxLength": 128},
@@ -237,10 +241,11 @@ def _schemas(routes: Sequence[Route]) -> dict[str, object]:
     return {_safe(name): schema for name, schema in components.items()}
 
 
+@cache
 def _describable(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The struct, or its twin with objects in place of raw JSON that has a default: msgspec cannot describe that."""
     fields = msgspec.structs.fields(struct)
-    if not any(isinstance(field.default, msgspec.Raw) for field in fields):
+    if not any(isinstance(field.default, msgspec.Raw) or _twin(field.type) is not field.type for field in fields):
         return struct
     return msgspec.defstruct(
         struct.__name__,
@@ -251,14 +256,26 @@ def _describable(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     )
 
 
+def _twin(annotation: Any) -> Any:
+    """The same annotation with describable structs as the members of its tuples."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return _describable(annotation)
+    if get_origin(annotation) is not tuple:
+        return annotation
+    members = get_args(annotation)
+    twins = tuple(_twin(member) for member in members)
+    return annotation if all(map(is_, twins, members)) else tuple[twins]  # type: ignore[valid-type]
+
+
 def _described(field: msgspec.structs.FieldInfo) -> tuple[Any, object]:
     if isinstance(field.default, msgspec.Raw):
         return _described_raw(field)
+    kind = _twin(field.type)
     if field.default is not msgspec.NODEFAULT:
-        return field.type, msgspec.field(name=field.encode_name, default=field.default)
+        return kind, msgspec.field(name=field.encode_name, default=field.default)
     if field.default_factory is not msgspec.NODEFAULT:
-        return field.type, msgspec.field(name=field.encode_name, default_factory=field.default_factory)
-    return field.type, msgspec.field(name=field.encode_name)
+        return kind, msgspec.field(name=field.encode_name, default_factory=field.default_factory)
+    return kind, msgspec.field(name=field.encode_name)
 
 
 def _described_raw(field: msgspec.structs.FieldInfo) -> tuple[Any, object]:

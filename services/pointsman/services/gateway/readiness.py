@@ -46,15 +46,17 @@ class NotReady(Problem, kw_only=True):
     last_dispatch_age_ms: int | None
 
 
-class _HistoryStatus(msgspec.Struct):
+class HistoryStatus(Message):
     """The part of `history.status` read here."""
 
     connected: bool
     backlog: int | None = None
+    lag_ms: int | None = None
+    dead_letters: int | None = None
 
 
 _BALANCER = msgspec.json.Decoder(BalancerStatus)
-_HISTORY = msgspec.json.Decoder(_HistoryStatus)
+_HISTORY = msgspec.json.Decoder(HistoryStatus)
 
 
 async def healthz(_ports: Ports, _incoming: Incoming) -> Reply:
@@ -93,6 +95,16 @@ class Readiness:
         except (BusError, PointsmanError, msgspec.DecodeError):
             return None
 
+    async def history(self) -> HistoryStatus | None:
+        """How far the archive is, None while history does not answer."""
+        try:
+            message = await self._bus.request(
+                verb("history", "status"), b"{}", headers=identity(SELF), timeout_s=PROBE_S
+            )
+            return _HISTORY.decode(answer_of(message).data)
+        except (BusError, PointsmanError, msgspec.DecodeError):
+            return None
+
     async def _asked(self) -> Ready:
         task, registry, balancer, (history, postgres) = await asyncio.gather(
             _dependency(self._answers("task")), _dependency(self._answers("registry")), self.balancer(), self._archive()
@@ -118,12 +130,8 @@ class Readiness:
 
     async def _archive(self) -> tuple[Dependency, Dependency]:
         """History and its Postgres: without them the rest goes on, so neither is needed."""
-        try:
-            message = await self._bus.request(
-                verb("history", "status"), b"{}", headers=identity(SELF), timeout_s=PROBE_S
-            )
-            seen = _HISTORY.decode(answer_of(message).data)
-        except (BusError, PointsmanError, msgspec.DecodeError):
+        seen = await self.history()
+        if seen is None:
             return _optional(False, "does not answer"), _optional(False, "unknown while history does not answer")
         backlog = "" if seen.backlog is None else f"{seen.backlog} records to archive"
         return _optional(True, backlog), _optional(seen.connected, "" if seen.connected else "history cannot reach it")

@@ -34,6 +34,7 @@ class Id(Enum):
     POOL = "pool"
     TYPE = "type"
     LIMITED = "pool, type or key"
+    JOB = "job"
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Incoming:
     credential: str = ""
     waited: bool = False
     kind: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`roles` may call it, or everybody when `public`; `errors` are statuses beyond those of every route."""
+    """`roles` may call it, or everybody when `public`; `errors` are statuses beyond those of every route;
+    `query_prefixes` begin names of query parameters that no struct can list."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -97,6 +100,7 @@ class Route:
     body_optional: bool = False
     body_bytes_max: int = BODY_BYTES_MAX
     query: type[msgspec.Struct] | None = None
+    query_prefixes: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     example: object = None

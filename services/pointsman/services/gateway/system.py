@@ -1,7 +1,10 @@
 """The routes beside the API: liveness, readiness, metrics, the OpenAPI document and its page."""
 
+import asyncio
+
 from pointsman.contracts.actor import Role
 from pointsman.services.gateway import docs, openapi
+from pointsman.services.gateway.archive_metrics import archive_metrics
 from pointsman.services.gateway.observe import CONTENT_TYPE, Observer
 from pointsman.services.gateway.readiness import Alive, NotReady, Readiness, Ready, healthz
 from pointsman.services.gateway.reply import JSON, Reply
@@ -21,7 +24,8 @@ def all_routes(readiness: Readiness, observer: Observer) -> tuple[Route, ...]:
 
 def _watching(readiness: Readiness, observer: Observer) -> tuple[Route, ...]:
     async def metrics(_ports: Ports, _incoming: Incoming) -> Reply:
-        return Reply(200, observer.exposition(await readiness.balancer()), content_type=CONTENT_TYPE)
+        balancer, history = await asyncio.gather(readiness.balancer(), readiness.history())
+        return Reply(200, observer.exposition(balancer) + archive_metrics(history), content_type=CONTENT_TYPE)
 
     return (
         Route(

@@ -38,6 +38,7 @@ from pointsman.contracts.task import (
 )
 from pointsman.services.gateway import examples, reports, servers, tasks
 from pointsman.services.gateway.all_events import EventQuery, all_events
+from pointsman.services.gateway.archive_table import ARCHIVE
 from pointsman.services.gateway.asking import ask, ask_within, body, identified, nothing, queried
 from pointsman.services.gateway.roles import ADMINS, FLEET_READERS, OPERATORS, READERS, SUBMITTERS
 from pointsman.services.gateway.route import KIB, Answer, Id, Proof, Route
@@ -445,4 +446,5 @@ API: tuple[Route, ...] = (
         example={"algorithm": "least-connections"},
     ),
     *SETTINGS,
+    *ARCHIVE,
 )

@@ -9,7 +9,7 @@ from pointsman.client.bus import Bus, BusDown, Message
 from pointsman.contracts.subjects import CONSUMER_HISTORY, STREAM_HISTORY
 from pointsman.services.history.puller import Puller
 from pointsman.services.history.rules import SOURCE, Rows, Stored, Unarchivable, day_of, origin_revision, rows_of
-from pointsman.services.history.store import DatabaseAway, HistoryStore
+from pointsman.services.history.store import DAILY_TABLES, DatabaseAway, HistoryStore
 from pointsman.services.runtime.clock import Clock
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Archiver:
         today = day_of(self._clock.now_ms())
         days = range(today, today + DAYS_AHEAD + 1)
         with suppress(*DatabaseAway):
-            await self._store.ensure_days((table, day) for table in ("tasks", "attempts") for day in days)
+            await self._store.ensure_days((table, day) for table in DAILY_TABLES for day in days)
 
     async def _gather(self) -> None:
         self._taken.append(await self._waiting.get())

@@ -1,17 +1,17 @@
 """What is archived of a stored record: pure, from the message of the HISTORY stream to the rows of its tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from pointsman.contracts.base import Record
 from pointsman.contracts.ids import created_at_ms, is_task_id
 from pointsman.contracts.lifecycle import Status, is_terminal
-from pointsman.contracts.record import POOL_DEFAULT, Attempt
+from pointsman.contracts.record import POOL_DEFAULT, Attempt, PastGeneration
 from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
+from pointsman.services.history import facets
 
 SOURCE = "Nats-Stream-Source"
-REPLACEMENT = "\ufffd"
 
 
 class Unarchivable(Exception):
@@ -19,7 +19,7 @@ class Unarchivable(Exception):
 
 
 class ArchivedSpec(Record, frozen=True, kw_only=True):
-    """What the columns need of a `TaskSpec`; decoding skips the payload."""
+    """What the columns need of a `TaskSpec`."""
 
     type: str
     deadline: int
@@ -27,6 +27,7 @@ class ArchivedSpec(Record, frozen=True, kw_only=True):
     pool: str = POOL_DEFAULT
     run_at: int | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class ArchivedRecord(Record, frozen=True, kw_only=True):
@@ -45,6 +46,7 @@ class ArchivedRecord(Record, frozen=True, kw_only=True):
     error_code: str | None = None
     attempts: tuple[Attempt, ...] = ()
     attempt: int = 0
+    past: tuple[PastGeneration, ...] = ()
 
 
 _RECORD = msgspec.json.Decoder(ArchivedRecord)
@@ -80,6 +82,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None
     labels: str
     record: bytes
+    facets: list[str]
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,12 +100,25 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class TransitionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of `transitions`, in their order."""
+
+    task_id: str
+    created_at: int
+    generation: int
+    status: str
+    at: int
+    server_id: str | None
+    error_code: str | None
+
+
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one stored record becomes."""
 
     stored: Stored
     task: TaskRow
     attempts: tuple[AttemptRow, ...]
+    transitions: tuple[TransitionRow, ...]
 
 
 def origin_revision(source: str) -> int:
@@ -119,7 +135,8 @@ def rows_of(stored: Stored) -> Rows:
     return Rows(
         stored=stored,
         task=_task_row(record, stored),
-        attempts=tuple(_attempt_row(record, attempt) for attempt in record.attempts),
+        attempts=tuple(_attempt_rows(record)),
+        transitions=tuple(_transition_rows(record)),
     )
 
 
@@ -143,8 +160,16 @@ def attempts_of(batch: Iterable[Rows]) -> list[AttemptRow]:
     return [found[key] for key in sorted(found)]
 
 
-def version(row: TaskRow) -> tuple[int, int]:
-    return row.generation, row.revision
+def transitions_of(batch: Iterable[Rows]) -> list[TransitionRow]:
+    """Each transition once, in the order of ids."""
+    found = {(row.task_id, row.generation, row.status): row for rows in batch for row in rows.transitions}
+    return [found[key] for key in sorted(found)]
+
+
+def version(row: TaskRow) -> tuple[int, bool, int]:
+    """Which record of a task is the later one. Revisions begin anew in a restored bucket, so the end of a generation
+    comes after its acceptance whatever they are."""
+    return row.generation, row.finished_at is not None, row.revision
 
 
 def day_of(at_ms: int) -> int:
@@ -159,7 +184,8 @@ def _decoded(data: bytes) -> ArchivedRecord:
         raise Unarchivable(f"not a task record: {error}") from None
     if not is_task_id(record.id):
         raise Unarchivable("its id is not a task id")
-    for at in (created_at_ms(record.id), *(attempt.finished_at for attempt in record.attempts)):
+    past = (attempt for generation in record.past for attempt in generation.attempts)
+    for at in (created_at_ms(record.id), *(attempt.finished_at for attempt in (*record.attempts, *past))):
         if not 0 <= at <= EPOCH_MS_MAX:
             raise Unarchivable(f"{at} is not a time in ms since the epoch")
     return record
@@ -186,13 +212,42 @@ def _task_row(record: ArchivedRecord, stored: Stored) -> TaskRow:
         error_code=clean(record.error_code),
         labels=_labels(record.spec.labels),
         record=stored.data,
+        facets=facets.facets_of(record.spec.labels, record.spec.payload),
     )
 
 
-def _attempt_row(record: ArchivedRecord, attempt: Attempt) -> AttemptRow:
+def _attempt_rows(record: ArchivedRecord) -> Iterator[AttemptRow]:
+    """Those of earlier generations too: their own last record may have been replaced before it was sourced."""
+    for past in record.past:
+        yield from (_attempt_row(record, past.generation, attempt) for attempt in past.attempts)
+    yield from (_attempt_row(record, record.generation, attempt) for attempt in record.attempts)
+
+
+def _transition_rows(record: ArchivedRecord) -> Iterator[TransitionRow]:
+    for past in record.past:
+        yield _transition(record, past.generation, past.status, past.finished_at, past.server_id, past.error_code)
+    at = _finished_at(record) or record.updated_at
+    yield _transition(record, record.generation, record.status, at, record.server_id, record.error_code)
+
+
+def _transition(
+    record: ArchivedRecord, generation: int, status: str, at: int, server_id: str | None, error_code: str | None
+) -> TransitionRow:
+    return TransitionRow(
+        task_id=record.id,
+        created_at=created_at_ms(record.id),
+        generation=generation,
+        status=status,
+        at=at,
+        server_id=clean(server_id),
+        error_code=clean(error_code),
+    )
+
+
+def _attempt_row(record: ArchivedRecord, generation: int, attempt: Attempt) -> AttemptRow:
     return AttemptRow(
         task_id=record.id,
-        generation=record.generation,
+        generation=generation,
         number=attempt.number,
         server_id=clean(attempt.server_id),
         type=clean(record.spec.type),
@@ -216,4 +271,4 @@ def _labels(labels: dict[str, str]) -> str:
 
 def clean[T: (str, str | None)](text: T) -> T:
     """Columns cannot hold NUL; the record keeps it."""
-    return text.replace("\0", REPLACEMENT) if text else text
+    return facets.clean(text) if text else text

@@ -1,33 +1,55 @@
 """The history service: archives in the background, answers what was archived and how far it is."""
 
+from datetime import datetime
+
 import msgspec
 
 from pointsman.client.bus import BusError
 from pointsman.contracts.base import Message
 from pointsman.contracts.commands import TaskId
 from pointsman.contracts.errors import PointsmanError, not_found, unavailable
-from pointsman.contracts.subjects import CONSUMER_HISTORY, STREAM_HISTORY
-from pointsman.services.history import store
+from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
+from pointsman.contracts.subjects import BUCKET_JOBS, CONSUMER_HISTORY, STREAM_HISTORY
+from pointsman.services.history import finder, store
+from pointsman.services.history.cursor import Cursors
+from pointsman.services.history.finder import Finder
+from pointsman.services.history.jobs import Jobs
 from pointsman.services.history.loops import Archiver
+from pointsman.services.history.retention import Retention
+from pointsman.services.history.searching import Searcher
 from pointsman.services.history.store import DatabaseAway, HistoryStore, Pool
+from pointsman.services.history.trail import AuditReader, AuditWriter
 from pointsman.services.runtime import buckets
+from pointsman.services.runtime.audit import Audited
 from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.leader import Leadership
 from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
 from pointsman.services.version import VERSION
 
-GETS_MAX = 64
+GETS_MAX, SEARCHES_MAX = 64, 16
+RETENTION_EVERY_S = 60.0
+ADOPT_EVERY_S = 5.0
 DAYS_EVERY_S = 3_600.0
 PULL_AGAIN_S = 1.0
 CLOSE_S = 5.0
 _TASK_ID = msgspec.json.Decoder(TaskId)
+_SEARCH = msgspec.json.Decoder(SearchTasks)
+_BULK = msgspec.json.Decoder(BulkCommand)
+_JOB_ID = msgspec.json.Decoder(JobId)
+_AUDIT = msgspec.json.Decoder(AuditQuery)
 
 
 class HistoryStatus(Message, frozen=True, kw_only=True):
-    """`backlog` counts records not yet in Postgres, null when the broker cannot say; `lastCommit` in ms."""
+    """`backlog` counts records not yet in Postgres, `lagMs` is the age of the oldest of them: null when the broker cannot
+    say. `deadLetters` counts records set aside by all writers ever, null while Postgres is away; the rest is of this
+    writer since its start. `lastCommit` in ms."""
 
     connected: bool
     backlog: int | None
+    lag_ms: int | None
+    dead_letters: int | None
     held: int
     committed: int
     buried: int
@@ -40,13 +62,26 @@ class _ConsumerInfo(msgspec.Struct):
     num_ack_pending: int
 
 
+class _StreamState(msgspec.Struct):
+    messages: int
+    first_ts: datetime
+
+
 class HistoryService:
     """Verbs of `pointsman.history`. The task service decides who may see a record before it asks."""
 
-    def __init__(self, context: Context, pool: Pool) -> None:
+    def __init__(self, context: Context, pool: Pool, search_pool: Pool, background: Background) -> None:
+        bus, clock, settings = context.bus, context.clock, context.settings
         self._context = context
-        self._pool = pool
         self._store = HistoryStore(pool)
+        cursors = Cursors(settings.jwt_secret)
+        self._searcher = Searcher(bus, Finder(search_pool), cursors, clock)
+        jobs = KvBucket(bus, BUCKET_JOBS)
+        self._jobs = Jobs(bus, jobs, self._searcher, clock, context.instance, background)
+        self._audit = AuditReader(search_pool, cursors, clock)
+        self._audit_writer = AuditWriter(bus, pool, clock)
+        self.leadership = Leadership(context, "history.retention")
+        self._retention = Retention(self._store, self.leadership, clock, settings.retention_days)
         self._archiver = Archiver(context.bus, self._store, context.clock)
 
     async def get(self, call: Call) -> Answer:
@@ -65,6 +100,8 @@ class HistoryService:
         return HistoryStatus(
             connected=archiver.is_connected,
             backlog=await self._backlog(),
+            lag_ms=await self._lag_ms(),
+            dead_letters=await self._dead_letters(),
             held=archiver.puller.held,
             committed=archiver.committed,
             buried=archiver.buried,
@@ -81,13 +118,55 @@ class HistoryService:
         info = msgspec.convert(answer, _ConsumerInfo)
         return info.num_pending + info.num_ack_pending
 
+    async def _lag_ms(self) -> int | None:
+        """The age of the first record of the stream: those that are archived leave it."""
+        try:
+            info = await buckets.api(self._context.bus, f"STREAM.INFO.{STREAM_HISTORY}")
+        except (BusError, PointsmanError):
+            return None
+        state = msgspec.convert(info["state"], _StreamState)
+        if not state.messages:
+            return 0
+        return max(0, self._context.clock.now_ms() - round(state.first_ts.timestamp() * 1000))
+
+    async def _dead_letters(self) -> int | None:
+        try:
+            return await self._store.dead_letters()
+        except DatabaseAway:
+            return None
+
+    async def search(self, call: Call) -> TaskPage:
+        return await self._searcher.page(call.decode(_SEARCH), call.actor)
+
+    async def bulk(self, call: Call) -> Job:
+        job = await self._jobs.begin(call.decode(_BULK), call.actor)
+        call.notes.target, call.notes.after = job.id, job
+        return job
+
+    async def job(self, call: Call) -> Job:
+        return await self._jobs.get(call.decode(_JOB_ID).id, call.actor)
+
+    async def audit(self, call: Call) -> AuditPage:
+        return await self._audit.page(call.decode(_AUDIT), call.actor)
+
     def verbs(self) -> list[Verb]:
-        return [Verb("get", self.get, GETS_MAX), Verb("status", self.status, GETS_MAX)]
+        return [
+            Verb("get", self.get, GETS_MAX),
+            Verb("status", self.status, GETS_MAX),
+            Verb("search", self.search, SEARCHES_MAX),
+            Verb("bulk", self.bulk, SEARCHES_MAX, audit=Audited()),
+            Verb("job", self.job, GETS_MAX),
+            Verb("audit", self.audit, SEARCHES_MAX),
+        ]
 
     def work(self, background: Background) -> None:
         background.every(DAYS_EVERY_S, self._archiver.ensure_days_ahead, "history days")
         background.every(0, self._archiver.step, "history archiver")
         background.every(PULL_AGAIN_S, self._archiver.puller.run, "history puller")
+        background.every(0, self._audit_writer.step, "audit writer")
+        background.every(PULL_AGAIN_S, self._audit_writer.puller.run, "audit puller")
+        background.every(RETENTION_EVERY_S, self._retention.step, "retention")
+        background.every(ADOPT_EVERY_S, self._jobs.adopt, "jobs")
 
     async def hand_back(self) -> None:
         await self._archiver.hand_back()
@@ -99,12 +178,15 @@ class RunningHistory:
         self._background = Background()
         self._service: HistoryService | None = None
         self._serving: Serving | None = None
-        self._pool: Pool | None = None
+        self._pools: list[Pool] = []
 
     async def start(self) -> None:
         """Does not wait for Postgres."""
-        self._pool = await store.connect(self._context.settings.postgres_dsn)
-        self._service = service = HistoryService(self._context, self._pool)
+        dsn = self._context.settings.postgres_dsn
+        pool, search_pool = await store.connect(dsn), await finder.connect(dsn)
+        self._pools = [pool, search_pool]
+        self._service = service = HistoryService(self._context, pool, search_pool, self._background)
+        await service.leadership.start()
         service.work(self._background)
         self._serving = await serve(self._context.bus, "history", VERSION, service.verbs())
 
@@ -114,8 +196,9 @@ class RunningHistory:
         await self._background.stop()
         if self._service:
             await self._service.hand_back()
-        if self._pool:
-            await store.close(self._pool, within_s=CLOSE_S)
+            await self._service.leadership.stop()
+        for pool in self._pools:
+            await store.close(pool, within_s=CLOSE_S)
 
 
 def build(context: Context) -> RunningService:

@@ -13,9 +13,11 @@ from pointsman.services.history.rules import (
     Rows,
     Stored,
     TaskRow,
+    TransitionRow,
     attempts_of,
     day_of,
     newest,
+    transitions_of,
 )
 
 log = structlog.get_logger()
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 POOL_MAX = 4
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
+STATUS_S = 1.0
 SESSION = {"application_name": "pointsman-history", "statement_timeout": "25s", "lock_timeout": "10s"}
 DAYS_KNOWN_MAX = 10_000
 ROW_FAULT_CLASSES = frozenset({"22", "23", "54"})
@@ -30,6 +33,8 @@ UNENCODABLE = (ValueError, OverflowError)
 
 TASK_COLUMNS = TaskRow.__struct_fields__
 ATTEMPT_COLUMNS = AttemptRow.__struct_fields__
+TRANSITION_COLUMNS = TransitionRow.__struct_fields__
+DAILY_TABLES = ("tasks", "attempts", "transitions")
 
 type Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -37,6 +42,7 @@ DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceE
 
 STAGING = """
 CREATE TEMP TABLE staged_tasks (LIKE tasks) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE staged_transitions (LIKE transitions) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE staged_attempts (LIKE attempts) ON COMMIT DELETE ROWS;
 """
 
@@ -44,13 +50,19 @@ MERGE_TASKS = f"""
 INSERT INTO tasks ({", ".join(TASK_COLUMNS)}) SELECT {", ".join(TASK_COLUMNS)} FROM staged_tasks
 ON CONFLICT (id, created_at) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in TASK_COLUMNS if name not in ("id", "created_at"))}
-WHERE (excluded.generation, excluded.revision) > (tasks.generation, tasks.revision)
+WHERE (excluded.generation, excluded.finished_at IS NOT NULL, excluded.revision)
+    > (tasks.generation, tasks.finished_at IS NOT NULL, tasks.revision)
 """  # noqa: S608 - names of our own columns
 
 MERGE_ATTEMPTS = f"""
 INSERT INTO attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT {", ".join(ATTEMPT_COLUMNS)} FROM staged_attempts
 ON CONFLICT (task_id, number, started_at, finished_at) DO UPDATE SET generation = excluded.generation
 WHERE excluded.generation < attempts.generation
+"""  # noqa: S608 - names of our own columns
+
+MERGE_TRANSITIONS = f"""
+INSERT INTO transitions ({", ".join(TRANSITION_COLUMNS)}) SELECT {", ".join(TRANSITION_COLUMNS)}
+FROM staged_transitions ON CONFLICT DO NOTHING
 """  # noqa: S608 - names of our own columns
 
 BURY = """
@@ -118,6 +130,11 @@ class HistoryStore:
         )
         return record
 
+    async def dead_letters(self) -> int:
+        """How many records were set aside."""
+        count: int = await self._pool.fetchval("SELECT count(*) FROM dead_letters", timeout=STATUS_S)
+        return count
+
     async def ensure_days(self, days: Iterable[tuple[str, int]]) -> None:
         """Make the partitions, (table, day since the epoch), that this process has not seen yet."""
         missing = sorted(set(days) - self._days)
@@ -132,18 +149,21 @@ class HistoryStore:
         self._days.clear()
         dropped = [
             await self._pool.fetch("SELECT drop_days_before($1::text::regclass, $2) AS name", table, day)
-            for table in ("tasks", "attempts")
+            for table in DAILY_TABLES
         ]
         return [row["name"] for rows in dropped for row in rows]
 
     async def _merge(self, batch: Sequence[Rows]) -> None:
         tasks, attempts = newest(batch), attempts_of(batch)
-        await self.ensure_days(("tasks", day_of(row.created_at)) for row in tasks)
+        created = {day_of(row.created_at) for row in tasks}
+        await self.ensure_days((table, day) for table in ("tasks", "transitions") for day in created)
         await self.ensure_days(("attempts", day_of(row.finished_at)) for row in attempts)
         async with self._pool.acquire() as connection, connection.transaction():
             await _stage(connection)
             await _copy(connection, "staged_tasks", TASK_COLUMNS, tasks)
             await connection.execute(MERGE_TASKS)
+            await _copy(connection, "staged_transitions", TRANSITION_COLUMNS, transitions_of(batch))
+            await connection.execute(MERGE_TRANSITIONS)
             if attempts:
                 await _copy(connection, "staged_attempts", ATTEMPT_COLUMNS, attempts)
                 await connection.execute(MERGE_ATTEMPTS)

@@ -28,6 +28,7 @@ from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
 from pointsman.services.registry.registration import Registration
 from pointsman.services.registry.store import ServerStore
+from pointsman.services.runtime.audit import Audited
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Follower
 from pointsman.services.runtime.kv import KvBucket
@@ -90,18 +91,21 @@ class RegistryService:
 
     def _verbs(self) -> list[Verb]:
         return [
-            Verb("register", self._register),
+            Verb("register", self._register, audit=Audited()),
             Verb("list", self._list),
             Verb("get", self._get),
             Verb("heartbeat", self._heartbeat),
-            Verb("maintenance", self._maintenance),
-            Verb("unregister", self._unregister),
+            Verb("maintenance", self._maintenance, audit=Audited()),
+            Verb("unregister", self._unregister, audit=Audited()),
             Verb("metrics", self._metrics),
         ]
 
     async def _register(self, call: Call) -> Answer:
         require(call.actor, Role.ADMIN)
-        registered = await self._registration.register(call.decode(_REGISTER))
+        command = call.decode(_REGISTER)
+        self._note_before(call, command.server.id or "")
+        registered = await self._registration.register(command)
+        call.notes.target = registered.answer.server_id
         headers = {subjects.HEADER_STATUS: str(registered.status), subjects.HEADER_REVISION: str(registered.revision)}
         return Answer(encode(registered.answer), headers)
 
@@ -121,6 +125,7 @@ class RegistryService:
     async def _maintenance(self, call: Call) -> MaintenanceAnswer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         command = call.decode(_MAINTAIN)
+        self._note_before(call, command.id)
         enabled = await self._orders.maintain(command.id, command.maintenance, call.actor.sub)
         word = "enabled" if enabled else "disabled"
         return MaintenanceAnswer(success=True, message=f"Maintenance mode {word} for server {command.id}")
@@ -128,11 +133,18 @@ class RegistryService:
     async def _unregister(self, call: Call) -> Answer:
         require(call.actor, Role.ADMIN)
         command = call.decode(_ID)
+        self._note_before(call, command.id)
         if command.drain:
             await self._orders.remove_after_drain(command.id, call.actor.sub)
             return _unregistered(command.id, 202, "Server is draining and will be unregistered")
         await self._registration.remove(command.id)
         return _unregistered(command.id, 200, "Server unregistered")
+
+    def _note_before(self, call: Call, server_id: str) -> None:
+        """For the audit trail: the server as this replica knows it."""
+        member = self._fleet.member(server_id)
+        if member is not None:
+            call.notes.before = {"config": member.config, "admin": member.admin}
 
     async def _metrics(self, call: Call) -> ServerMetricsAnswer:
         require(call.actor, *READERS)

@@ -8,13 +8,17 @@ from pointsman.client.bus import Bus
 from pointsman.contracts.errors import unavailable
 from pointsman.contracts.subjects import (
     BUCKET_IDEMPOTENCY,
+    BUCKET_JOBS,
     BUCKET_LEADERS,
     BUCKET_LEASES,
     BUCKET_SERVERS,
     BUCKET_SETTINGS,
     BUCKET_TASKS,
+    CONSUMER_AUDIT,
     CONSUMER_HISTORY,
+    STREAM_AUDIT,
     STREAM_HISTORY,
+    audit_subject,
     stream_of,
 )
 
@@ -22,6 +26,7 @@ API_TIMEOUT_S = 10.0
 STREAM_EXISTS = 10058
 CONSUMER_ACK_WAIT_S = 20
 CONSUMER_PENDING_MAX = 20_000
+AUDIT_MESSAGES_MAX = 1_000_000
 
 Json = dict[str, Any]
 
@@ -62,6 +67,20 @@ def history(replicas: int) -> Json:
     return config
 
 
+def audit(replicas: int) -> Json:
+    """Work queue of audit entries: strict, for an act must not be forgotten; full, it refuses and the entry is logged."""
+    return {
+        "name": STREAM_AUDIT,
+        "subjects": [audit_subject(">")],
+        "retention": "workqueue",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "discard": "new",
+        "max_msgs": AUDIT_MESSAGES_MAX,
+    }
+
+
 def streams(*, relaxed: bool, replicas: int) -> list[Json]:
     return [
         bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
@@ -70,13 +89,14 @@ def streams(*, relaxed: bool, replicas: int) -> list[Json]:
         bucket(BUCKET_SETTINGS, relaxed=False, replicas=replicas),
         bucket(BUCKET_LEADERS, relaxed=False, replicas=replicas),
         bucket(BUCKET_IDEMPOTENCY, relaxed=relaxed, replicas=replicas),
+        bucket(BUCKET_JOBS, relaxed=False, replicas=replicas),
         history(replicas),
+        audit(replicas),
     ]
 
 
-HISTORY_CONSUMER: Json = {
-    "name": CONSUMER_HISTORY,
-    "durable_name": CONSUMER_HISTORY,
+CONSUMERS = ((STREAM_HISTORY, CONSUMER_HISTORY), (STREAM_AUDIT, CONSUMER_AUDIT))
+CONSUMER: Json = {
     "ack_policy": "explicit",
     "ack_wait": CONSUMER_ACK_WAIT_S * 1_000_000_000,
     "max_ack_pending": CONSUMER_PENDING_MAX,
@@ -90,12 +110,9 @@ async def ensure(bus: Bus, *, relaxed: bool, replicas: int) -> None:
         answer = await api(bus, f"STREAM.CREATE.{config['name']}", config, allow={STREAM_EXISTS})
         if "error" in answer:
             await api(bus, f"STREAM.UPDATE.{config['name']}", config)
-    consumer = HISTORY_CONSUMER | {"num_replicas": replicas}
-    await api(
-        bus,
-        f"CONSUMER.CREATE.{STREAM_HISTORY}.{CONSUMER_HISTORY}",
-        {"stream_name": STREAM_HISTORY, "config": consumer},
-    )
+    for stream, name in CONSUMERS:
+        config = CONSUMER | {"name": name, "durable_name": name, "num_replicas": replicas}
+        await api(bus, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
 
 
 async def api(

@@ -7,12 +7,21 @@ from msgspec.structs import replace
 
 from pointsman.contracts.base import NULL, Message, is_null
 from pointsman.contracts.lifecycle import Event, Status, after
-from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, Lingering, RetryPolicy, TaskRecord
+from pointsman.contracts.record import (
+    Attempt,
+    CurrentAttempt,
+    Lease,
+    Lingering,
+    PastGeneration,
+    RetryPolicy,
+    TaskRecord,
+)
 from pointsman.contracts.task import ATTEMPTS_KEPT_MAX
 
 ERROR_LENGTH_MAX = 1000
 START_BY_MS = 5_000
 CONNECT_MS = 5_000
+PAST_KEPT_MAX = 3
 LOST_WAIT_FIRST_MS, LOST_WAIT_MAX_MS = 100, 10_000
 
 
@@ -282,6 +291,20 @@ def renew(record: TaskRecord, now: int, request_id: str) -> TaskRecord:
         request_id=request_id,
         trace=record.trace,
         lingering=still_lingering(record.lingering, now),
+        past=(*record.past, _past(record))[-PAST_KEPT_MAX:],
+    )
+
+
+def _past(record: TaskRecord) -> PastGeneration:
+    return PastGeneration(
+        generation=record.generation,
+        status=record.status,
+        finished_at=record.updated_at if record.finished_at is None else record.finished_at,
+        started_at=record.started_at,
+        server_id=record.server_id,
+        error=record.error,
+        error_code=record.error_code,
+        attempts=record.attempts,
     )
 
 

@@ -14,7 +14,16 @@ from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, from_validation, invalid, overloaded, unavailable
 from pointsman.contracts.lifecycle import IllegalTransition
-from pointsman.contracts.subjects import HEADER_ERROR, HEADER_ERROR_CODE, HEADER_REQUEST_ID, QUEUE_GROUP, verb
+from pointsman.contracts.subjects import (
+    HEADER_ERROR,
+    HEADER_ERROR_CODE,
+    HEADER_JOB,
+    HEADER_REQUEST_ID,
+    QUEUE_GROUP,
+    verb,
+)
+from pointsman.services.runtime.audit import Audited, Notes, entry_of, keep
+from pointsman.services.runtime.clock import SystemClock
 
 log = structlog.get_logger()
 
@@ -40,6 +49,7 @@ class Call:
     actor: Actor
     data: bytes
     headers: dict[str, str]
+    notes: Notes = field(default_factory=Notes)
 
     def decode[T](self, decoder: msgspec.json.Decoder[T]) -> T:
         return decode(decoder, self.data)
@@ -56,11 +66,15 @@ VerbHandler = Callable[[Call], Awaitable[Answer | msgspec.Struct]]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb of a service; at most `concurrency` requests run at once, the next is told 429."""
+    """One verb of a service; at most `concurrency` requests run at once, the next is told 429.
+
+    `audit`: every call leaves one entry in the audit trail, whether it was done, denied or failed.
+    """
 
     name: str
     handle: VerbHandler
     concurrency: int = CONCURRENCY_MAX
+    audit: Audited | None = None
 
 
 class Serving:
@@ -82,19 +96,23 @@ class Serving:
 async def serve(bus: Bus, service: str, version: str, verbs: Sequence[Verb]) -> Serving:
     """Answer `pointsman.<service>.<verb>` as one of the replicas of the service."""
     tasks: set[asyncio.Task[None]] = set()
-    endpoints = [Endpoint(v.name.replace(".", "-"), verb(service, v.name), _handler(bus, v, tasks)) for v in verbs]
+    endpoints = [
+        Endpoint(v.name.replace(".", "-"), verb(service, v.name), _handler(bus, service, v, tasks)) for v in verbs
+    ]
     handle = await bus.add_service(service, version, endpoints, queue=QUEUE_GROUP, metadata={"schema": "API.md"})
     return Serving(bus, handle, tasks)
 
 
-def _handler(bus: Bus, verb: Verb, tasks: set[asyncio.Task[None]]) -> Callable[[Message], Awaitable[None]]:
+def _handler(
+    bus: Bus, service: str, verb: Verb, tasks: set[asyncio.Task[None]]
+) -> Callable[[Message], Awaitable[None]]:
     mine: set[asyncio.Task[None]] = set()
 
     async def handle(message: Message) -> None:
         if len(mine) >= verb.concurrency:
             await _refuse(bus, message, overloaded(f"{verb.name}: {verb.concurrency} requests are running", 1))
             return
-        task = asyncio.create_task(_run(bus, verb, message))
+        task = asyncio.create_task(_run(bus, service, verb, message))
         for owned in (mine, tasks):
             owned.add(task)
             task.add_done_callback(owned.discard)
@@ -102,14 +120,14 @@ def _handler(bus: Bus, verb: Verb, tasks: set[asyncio.Task[None]]) -> Callable[[
     return handle
 
 
-async def _run(bus: Bus, verb: Verb, message: Message) -> None:
+async def _run(bus: Bus, service: str, verb: Verb, message: Message) -> None:
     with bound_contextvars(request_id=message.headers.get(HEADER_REQUEST_ID, "")):
-        await _reply(bus, verb, message)
+        await _reply(bus, service, verb, message)
 
 
-async def _reply(bus: Bus, verb: Verb, message: Message) -> None:
+async def _reply(bus: Bus, service: str, verb: Verb, message: Message) -> None:
     try:
-        answer = await _answer(verb, message)
+        answer = await _recorded(bus, service, verb, message)
         await bus.publish(message.reply, answer.data, answer.headers or None)
     except PointsmanError as error:
         await _refuse(bus, message, error)
@@ -120,11 +138,38 @@ async def _reply(bus: Bus, verb: Verb, message: Message) -> None:
         await _refuse(bus, message, PointsmanError(500, "internal error"))
 
 
-async def _answer(verb: Verb, message: Message) -> Answer:
+async def _recorded(bus: Bus, service: str, verb: Verb, message: Message) -> Answer:
+    """The answer, with the act in the audit trail before it is given. A step of a job was recorded with the job."""
+    notes = Notes()
+    if verb.audit is None or HEADER_JOB in message.headers:
+        return await _answer(verb, message, notes)
+    error: PointsmanError | None = PointsmanError(500, "internal error")
+    try:
+        answer = await _answer(verb, message, notes)
+        error = None
+    except PointsmanError as refusal:
+        error = refusal
+        raise
+    finally:
+        actor = _caller(message)
+        if verb.audit.when(actor):
+            now_ms = SystemClock().now_ms()
+            await keep(bus, entry_of(f"{service}.{verb.name}", actor, message.data, notes, error, now_ms))
+    return answer
+
+
+def _caller(message: Message) -> Actor:
+    try:
+        return actor_of(message)
+    except PointsmanError:
+        return Actor(sub="")
+
+
+async def _answer(verb: Verb, message: Message, notes: Notes) -> Answer:
     actor = actor_of(message)
     try:
         async with asyncio.timeout(SLOWEST_ANSWER_S):
-            answer = await verb.handle(Call(actor, message.data, dict(message.headers)))
+            answer = await verb.handle(Call(actor, message.data, dict(message.headers), notes))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise from_validation(error) from None
     except IllegalTransition as error:

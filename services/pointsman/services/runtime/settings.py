@@ -50,6 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "strict"
     replicas: Annotated[Literal[1, 3], Meta(description="Copies of each stream: 1, or 3 in a NATS cluster.")] = 1
     result_ttl_s: Annotated[int, Meta(description="Seconds a finished task stays in NATS.", ge=10, le=604_800)] = 600
+    retention_days: Annotated[
+        int, Meta(description="Days a task stays in Postgres, by its creation; 0 keeps all.", ge=0, le=36_500)
+    ] = 90
     egress_allow: Annotated[
         tuple[str, ...], Meta(description="Private networks (CIDR) in which backends may live.", max_length=256)
     ] = ()

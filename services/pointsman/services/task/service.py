@@ -24,6 +24,7 @@ from pointsman.contracts.subjects import (
     stream_of,
 )
 from pointsman.contracts.task import BatchAnswer, BatchRequest
+from pointsman.services.runtime.audit import Audited, acts_with_power
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Followed, Follower
 from pointsman.services.runtime.kv import KvBucket
@@ -80,8 +81,8 @@ class TaskService:
             Verb("get", self._get, CREATE_CONCURRENCY),
             Verb("update", self._update, CREATE_CONCURRENCY),
             Verb("extend", self._extend),
-            Verb("cancel", self._cancel),
-            Verb("retry", self._retry),
+            Verb("cancel", self._cancel, audit=Audited(acts_with_power)),
+            Verb("retry", self._retry, audit=Audited(acts_with_power)),
             Verb("explain", self._explain),
         )
         self._serving = await serve(self._bus, "task", VERSION, verbs)

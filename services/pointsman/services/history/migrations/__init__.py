@@ -14,9 +14,18 @@ CONNECT_TIMEOUT_S = 10.0
 VERSION_TABLE = "alembic_version"
 
 
-def upgrade(dsn: str) -> None:
-    """Bring the schema to the newest revision; does nothing when it is there already."""
-    asyncio.run(_migrate(dsn, "head"))
+def upgrade(dsn: str, revision: str = "head") -> None:
+    """Bring the schema to the newest or the given revision; does nothing when it is there already."""
+    asyncio.run(_migrate(dsn, revision))
+
+
+async def current(dsn: str) -> str | None:
+    """The revision of the schema, None before the first migration."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        return await _current(connection)
+    finally:
+        await connection.close()
 
 
 def downgrade(dsn: str, revision: str) -> None:
