@@ -1,0 +1,153 @@
+"""The audit trail from the gateway to Postgres: one entry for each act, denied ones included, whatever is away."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+import jwt
+import msgspec
+import pytest
+
+from pointsman.client.call import call
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.base import encode
+from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.search import AuditPage, AuditQuery
+from pointsman.contracts.subjects import verb
+from pointsman.services.balancer import service as balancer
+from pointsman.services.gateway import service as gateway
+from pointsman.services.gateway.denied import ACTS, is_act
+from pointsman.services.gateway.route import Route
+from pointsman.services.gateway.table import API
+from pointsman.services.registry import service as registry
+from pointsman.services.runtime.clock import SystemClock
+from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.embedded.kept import Kept
+from pointsman.services.task import service as task
+from tests.integration.test_history import Archive, archive, eventually
+
+archive = archive
+
+ADMIN = Actor(sub="root", roles=(Role.ADMIN,))
+ROUTES = [route for route in API if is_act(route)]
+
+
+@dataclass
+class Office:
+    """All services that take acts, and the gateway in front of them."""
+
+    archive: Archive
+    client: httpx.AsyncClient
+
+    async def act(self, route: Route, request_id: str, *roles: str) -> int:
+        path = route.path.replace("{id}", "gpu-1")
+        content = json.dumps(route.example) if route.request else None
+        headers = {"x-request-id": request_id, **self.bearer(*roles)}
+        if content is not None:
+            headers["content-type"] = "application/json"
+        return (await self.client.request(route.method, path, content=content, headers=headers)).status_code
+
+    def bearer(self, *roles: str) -> dict[str, str]:
+        now = SystemClock().now_ms() // 1000
+        claims = {"sub": "ann", "roles": roles, "iat": now, "exp": now + 600}
+        return {"authorization": f"Bearer {jwt.encode(claims, self.archive.stores.settings.jwt_secret)}"}
+
+    async def entries(self, **query: str) -> AuditPage:
+        answer = await call(self.archive.bus, verb("history", "audit"), encode(AuditQuery(**query)), ADMIN)  # type: ignore[arg-type]
+        return msgspec.json.decode(answer.data, type=AuditPage)
+
+    async def drained(self) -> bool:
+        return await self.archive.is_empty("AUDIT")
+
+
+@pytest.fixture
+async def office(archive: Archive) -> AsyncIterator[Office]:
+    context = Context(bus=archive.bus, settings=archive.stores.settings, clock=SystemClock(), instance="test")
+    await archive.start()
+    for module in (registry, task, balancer):
+        running = module.build(context)
+        archive.started.append(running)
+        await running.start()
+    transport = httpx.ASGITransport(app=gateway.build_asgi(context))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30) as client:
+        office = Office(archive, client)
+        await eventually(lambda: _leads(office))
+        yield office
+
+
+async def _leads(office: Office) -> bool:
+    answer = await office.client.get("/readyz")
+    return bool(answer.json()["dependencies"]["balancer"]["ok"])
+
+
+def test_every_route_that_acts_is_known_by_the_name_of_its_act() -> None:
+    assert {route.name for route in ROUTES} == set(ACTS)
+
+
+async def test_each_act_leaves_one_entry_and_so_does_each_denied_one(office: Office) -> None:
+    asked: dict[str, tuple[Route, str]] = {}
+    for route in ROUTES:
+        for who, roles in (("may", ("admin",)), ("maynot", ("user", "viewer"))):
+            request_id = f"{route.name}-{who}"
+            status = await office.act(route, request_id, *roles)
+            asked[request_id] = route, "denied" if who == "maynot" else "done" if status < 400 else "failed"
+    await eventually(office.drained)
+    for request_id, (route, outcome) in asked.items():
+        (entry,) = (await office.entries(request_id=request_id)).entries
+        assert (entry.what, entry.who, entry.outcome) == (ACTS[route.name], "ann", outcome), request_id
+    assert len((await office.entries()).entries) == len(asked)
+
+
+async def test_entries_wait_while_the_database_is_away_and_come_once(office: Office) -> None:
+    maintain = next(route for route in ROUTES if route.name == "maintainServer")
+    await office.archive.stores.postgres.stop()
+    await asyncio.gather(*(office.act(maintain, f"r-{number}", "operator") for number in range(20)))
+    again = Kept(office.archive.stores.postgres.launcher)
+    again.start()
+    try:
+        await eventually(office.drained)
+        found = (await office.entries(what="registry.maint*")).entries
+        assert sorted(entry.request_id for entry in found) == sorted(f"r-{number}" for number in range(20))
+    finally:
+        await again.stop()
+
+
+async def test_an_operator_who_cancels_is_written_down_an_owner_is_not(office: Office) -> None:
+    for request_id, roles in (("own", ("user",)), ("power", ("operator",))):
+        made = await office.client.post("/api/task", json={"type": "scan"}, headers=office.bearer("user"))
+        headers = office.bearer(*roles) | {"x-request-id": request_id}
+        gone = await office.client.delete(f"/api/task/{made.json()['id']}", headers=headers)
+        assert gone.status_code == 200
+    await eventually(office.drained)
+    (entry,) = (await office.entries(what="task.*")).entries
+    assert (entry.request_id, entry.target) == ("power", made.json()["id"])
+
+
+async def test_the_trail_is_paged_searched_and_never_changed(office: Office) -> None:
+    switch = next(route for route in ROUTES if route.name == "setAlgorithm")
+    for number in range(5):
+        await office.act(switch, f"s-{number}", "operator")
+    await eventually(office.drained)
+    headers = office.bearer("operator")
+    first = (await office.client.get("/api/audit?limit=3&who=a*", headers=headers)).json()
+    rest = await office.client.get(f"/api/audit?limit=3&who=a*&cursor={first['cursor']}", headers=headers)
+    seen = [entry["requestId"] for entry in (*first["entries"], *rest.json()["entries"])]
+    assert seen == [f"s-{number}" for number in reversed(range(5))]
+    assert first["entries"][0]["before"]["algorithm"] == first["entries"][0]["after"]["algorithm"]
+    other = await office.client.get(f"/api/audit?limit=3&cursor={first['cursor']}", headers=headers)
+    assert (other.status_code, "other filters" in other.text) == (400, True)
+    for query in ("from=yesterday", "outcome=maybe", "colour=red", "limit=0"):
+        assert (await office.client.get(f"/api/audit?{query}", headers=headers)).status_code == 400
+    assert (await office.client.get("/api/audit", headers=office.bearer("viewer"))).status_code == 403
+    for statement in ("DELETE FROM audit", "UPDATE audit SET who = 'eve'", "TRUNCATE audit"):
+        with pytest.raises(asyncpg.PostgresError, match="append-only"):
+            await office.archive.database.execute(statement)
+
+
+async def test_only_operators_and_admins_read_the_trail_on_the_bus_too(office: Office) -> None:
+    with pytest.raises(PointsmanError) as refusal:
+        await call(office.archive.bus, verb("history", "audit"), b"{}", Actor(sub="v", roles=(Role.VIEWER,)))
+    assert refusal.value.status == 403
