@@ -7,11 +7,13 @@ import click
 
 COMMANDS = {
     "balancer": "balancer:balancer",
+    "backup": "backup:backup",
     "demo": "demo:demo",
     "doctor": "doctor:doctor",
     "limit": "limit:limit",
     "migrate": "migrate:migrate",
     "pool": "pool:pool",
+    "restore": "restore:restore",
     "serve": "serve:serve",
     "settings": "settings:settings",
     "task": "task:task",
@@ -21,14 +23,16 @@ COMMANDS = {
 }
 SUMMARIES = {
     "balancer": "Choose how tasks are spread over servers.",
+    "backup": "Write everything that matters into a folder.",
     "demo": "Run the whole system on real input and check the result.",
     "doctor": "Check that the stores can be reached and keep what they acknowledge.",
     "limit": "List, set and clear limits of pools, types and concurrency keys.",
     "migrate": "Bring database and broker to this version's layout.",
     "pool": "List, show and change pools.",
+    "restore": "Bring a backup back into empty stores.",
     "serve": "Run the named services against existing stores.",
     "settings": "Show every setting, its default and its value.",
-    "task": "Say why a task is where it is.",
+    "task": "List, read, explain, cancel and retry tasks.",
     "token": "Print an access token.",
     "type": "List, declare and remove task types.",
     "up": "Run everything on this machine.",

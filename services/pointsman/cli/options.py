@@ -111,6 +111,25 @@ def settings_of(
         fail(str(error), USAGE)
 
 
+def told[T](work: Callable[[], T]) -> T:
+    """Do it; what went wrong outside of this program ends the command with one line."""
+    from pointsman.client.bus import BusError
+    from pointsman.contracts.errors import PointsmanError
+    from pointsman.services.history.backup import BackupError
+    from pointsman.services.history.store import DatabaseAway
+    from pointsman.services.runtime.embedded.folder import FolderInUse
+    from pointsman.services.runtime.embedded.kept import DidNotStart
+
+    try:
+        return work()
+    except (BackupError, FolderInUse, DidNotStart, PointsmanError) as error:
+        fail(str(error))
+    except BusError as error:
+        fail(f"NATS cannot be reached: {error}", UNREACHABLE)
+    except DatabaseAway as error:
+        fail(f"Postgres cannot be reached: {str(error) or type(error).__name__}", UNREACHABLE)
+
+
 def fail(message: str, code: int = FAILED) -> NoReturn:
     click.echo(f"pointsman: {message}", err=True)
     raise SystemExit(code)

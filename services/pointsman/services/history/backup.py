@@ -1,0 +1,273 @@
+"""Backup and restore: the archive and the streams that matter, as files with a manifest of hashes.
+
+Postgres is written first, the streams after it, so that what moves meanwhile is in both rather than in none. At restore
+everything that a stream held of tasks goes into Postgres, each record where it is newer; what is open there then is
+accepted anew. So a lost NATS costs nothing that the archive had (RELIABILITY R9).
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from pointsman.client.bus import Bus, NoResponders
+from pointsman.contracts.base import Record
+from pointsman.contracts.ids import new_operation_id
+from pointsman.contracts.search import AuditEntry
+from pointsman.contracts.subjects import (
+    BUCKET_IDEMPOTENCY,
+    BUCKET_SERVERS,
+    BUCKET_SETTINGS,
+    BUCKET_TASKS,
+    HEADER_OPERATION,
+    STREAM_AUDIT,
+    STREAM_HISTORY,
+    key_name,
+    stream_of,
+)
+from pointsman.services.history import migrations, tables
+from pointsman.services.history.rules import Stored
+from pointsman.services.history.tables import Table
+from pointsman.services.runtime import buckets
+from pointsman.services.runtime.bulk import every_message
+from pointsman.services.runtime.kv import TTL, KvBucket
+from pointsman.services.runtime.loop import gather_all
+from pointsman.services.version import VERSION
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+BUCKETS = (BUCKET_SERVERS, BUCKET_SETTINGS, BUCKET_IDEMPOTENCY)
+STREAMS = (*(stream_of(name) for name in BUCKETS), stream_of(BUCKET_TASKS), STREAM_HISTORY, STREAM_AUDIT)
+CHUNK, ABREAST = 500, 50
+KEPT_HEADERS = (HEADER_OPERATION, TTL)
+
+
+class BackupError(Exception):
+    """Why nothing was written or brought back."""
+
+
+class File(Record, omit_defaults=False):
+    name: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+class Manifest(Record, omit_defaults=False):
+    """Times in ms since the epoch; `schema` is the revision of the tables."""
+
+    format: int
+    version: str
+    created_at: int
+    schema: str
+    files: tuple[File, ...]
+    tables: tuple[Table, ...]
+
+
+class Kept(Record):
+    """One message of a stream, a line of its file."""
+
+    subject: str
+    sequence: int
+    data: str
+    headers: dict[str, str] = {}
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """How much was brought back."""
+
+    rows: dict[str, int]
+    keys: int
+    open_tasks: int
+
+
+_MANIFEST = msgspec.json.Decoder(Manifest)
+_KEPT = msgspec.json.Decoder(Kept)
+_ENTRY = msgspec.json.Decoder(AuditEntry)
+
+
+async def backup(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
+    """Into an absent or empty folder, readable by its owner only: it holds keys of servers. Raises BackupError."""
+    _make(folder)
+    schema = await migrations.current(dsn)
+    if schema is None:
+        raise BackupError("the database has no tables of ours")
+    dumped = await tables.dump(dsn, folder)
+    files = [_described(folder / table.file, table.rows) for table in dumped]
+    for stream in STREAMS:
+        files.append(await _dump_stream(bus, stream, folder))
+    manifest = Manifest(
+        format=FORMAT, version=VERSION, created_at=now_ms, schema=schema, files=tuple(files), tables=tuple(dumped)
+    )
+    draft = folder / f"{MANIFEST}.draft"
+    _write(draft, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    draft.rename(folder / MANIFEST)
+    return manifest
+
+
+def verified(folder: Path) -> Manifest:
+    """The manifest of a whole backup; raises BackupError that names the first file that is not as it was written."""
+    try:
+        manifest = _MANIFEST.decode((folder / MANIFEST).read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BackupError(f"{folder} holds no backup: {error}") from None
+    if manifest.format != FORMAT:
+        raise BackupError(f"the backup has format {manifest.format}, this version reads {FORMAT}")
+    for file in manifest.files:
+        path = folder / Path(file.name).name
+        if not path.is_file() or _described(path, file.rows) != file:
+            raise BackupError(f"{path} is missing or not as it was written")
+    return manifest
+
+
+async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_database: bool = False) -> Restored:
+    """Into stores that hold nothing and that no service uses; `keep_database` when only NATS was lost.
+
+    Raises BackupError before anything is written.
+    """
+    manifest = verified(folder)
+    await _refuse_live(bus)
+    if not keep_database and await tables.hold_rows(dsn):
+        raise BackupError("the database is not empty; a lost NATS alone is restored with --keep-database")
+    rows: dict[str, int] = {}
+    if not keep_database:
+        await asyncio.to_thread(migrations.upgrade, dsn, manifest.schema)
+        rows = await tables.load(dsn, folder, manifest.tables)
+    await asyncio.to_thread(migrations.upgrade, dsn)
+    await tables.merge(dsn, _records(folder), _entries(folder), now_ms)
+    keys = 0
+    for bucket in BUCKETS:
+        keys += await _put_all(bus, bucket, _lines(folder / f"{stream_of(bucket)}.jsonl"))
+    return Restored(rows, keys, await _reopen(bus, dsn))
+
+
+async def _refuse_live(bus: Bus) -> None:
+    for service in ("task", "balancer", "history", "registry"):
+        try:
+            await bus.request(f"$SRV.PING.{service}", b"", timeout_s=2.0)
+        except NoResponders:
+            continue
+        raise BackupError(f"the service {service} runs; stop every service before a restore")
+    for stream in STREAMS:
+        info = await buckets.api(bus, f"STREAM.INFO.{stream}")
+        if info["state"]["messages"]:
+            raise BackupError(f"the stream {stream} is not empty")
+
+
+async def _dump_stream(bus: Bus, stream: str, folder: Path) -> File:
+    path, lines = folder / f"{stream}.jsonl", 0
+    with _opened(path) as file:
+        async for message in every_message(bus, stream):
+            headers = {name: message.headers[name] for name in KEPT_HEADERS if name in message.headers}
+            kept = Kept(
+                subject=message.headers["Nats-Subject"],
+                sequence=int(message.headers["Nats-Sequence"]),
+                data=base64.b64encode(message.data).decode(),
+                headers=headers,
+            )
+            if message.data:
+                file.write(msgspec.json.encode(kept) + b"\n")
+                lines += 1
+    return _described(path, lines)
+
+
+async def _put_all(bus: Bus, name: str, lines: Iterator[Kept]) -> int:
+    """Create every key; there is none yet."""
+    bucket, count = KvBucket(bus, name), 0
+    for chunk in _chunks(lines, ABREAST):
+        await gather_all(
+            [
+                bucket.create(
+                    key_name(kept.subject),
+                    base64.b64decode(kept.data),
+                    operation=new_operation_id(),
+                    ttl_s=_ttl_s(kept.headers.get(TTL, "")),
+                )
+                for kept in chunk
+            ]
+        )
+        count += len(chunk)
+    return count
+
+
+async def _reopen(bus: Bus, dsn: str) -> int:
+    """Accept every open task of the archive anew, under its own id and generation."""
+    bucket, count = KvBucket(bus, BUCKET_TASKS), 0
+    async for chunk in _open_tasks(dsn):
+        await gather_all([bucket.create(name, data, operation=new_operation_id()) for name, data in chunk])
+        count += len(chunk)
+    return count
+
+
+async def _open_tasks(dsn: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+    chunk: list[tuple[str, bytes]] = []
+    async for row in tables.open_tasks(dsn):
+        chunk.append(row)
+        if len(chunk) == ABREAST:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _records(folder: Path) -> Iterator[list[Stored]]:
+    for stream in (stream_of(BUCKET_TASKS), STREAM_HISTORY):
+        stored = (
+            Stored(subject=kept.subject, revision=kept.sequence, data=base64.b64decode(kept.data))
+            for kept in _lines(folder / f"{stream}.jsonl")
+        )
+        yield from _chunks(stored, CHUNK)
+
+
+def _entries(folder: Path) -> Iterator[AuditEntry]:
+    for kept in _lines(folder / f"{STREAM_AUDIT}.jsonl"):
+        yield _ENTRY.decode(base64.b64decode(kept.data))
+
+
+def _lines(path: Path) -> Iterator[Kept]:
+    with path.open("rb") as file:
+        for line in file:
+            yield _KEPT.decode(line)
+
+
+def _chunks[T](items: Iterator[T], size: int) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _ttl_s(text: str) -> int | None:
+    return int(text.removesuffix("s")) if text.endswith("s") else None
+
+
+def _make(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BackupError(f"{folder} is not empty")
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    folder.chmod(FOLDER_MODE)
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.touch(mode=FILE_MODE)
+    return path.open("wb")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with _opened(path) as file:
+        file.write(data)
+
+
+def _described(path: Path, rows: int) -> File:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return File(name=path.name, bytes=path.stat().st_size, sha256=digest, rows=rows)

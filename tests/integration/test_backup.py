@@ -1,0 +1,164 @@
+"""Backup and restore on real brokers and databases: everything is there again, and nothing is written over."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pointsman.client import nats_bus
+from pointsman.client.nats_bus import NatsBus
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.base import encode
+from pointsman.contracts.lifecycle import Status
+from pointsman.contracts.record import TaskRecord
+from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, key, stream_of
+from pointsman.services.history.backup import MANIFEST, BackupError, backup, restore, verified
+from pointsman.services.runtime import buckets
+from pointsman.services.runtime.audit import Notes, entry_of, keep
+from pointsman.services.runtime.bulk import every_message, last_of
+from pointsman.services.runtime.kv import KvBucket
+from tests.integration.test_history import NOW, Archive, archive, eventually, finished, record
+from tests.support.systems import Stores, embedded
+
+archive = archive
+
+ADMIN = Actor(sub="root", roles=(Role.ADMIN,))
+COUNTS = "SELECT (SELECT count(*) FROM tasks), (SELECT count(*) FROM attempts), (SELECT count(*) FROM audit)"
+
+
+@dataclass
+class Empty:
+    stores: Stores
+    bus: NatsBus
+
+    @property
+    def dsn(self) -> str:
+        return self.stores.dsn
+
+    async def live(self) -> dict[str, bytes]:
+        return {
+            message.headers["Nats-Subject"]: message.data
+            async for message in every_message(self.bus, stream_of(BUCKET_TASKS))
+        }
+
+
+@asynccontextmanager
+async def another(folder: Path) -> AsyncIterator[Empty]:
+    """A second machine, with nothing on it but streams."""
+    async with embedded(folder) as stores:
+        given = stores.nats_settings
+        bus = await nats_bus.connect(given.url, name="test", user=given.user, password=given.password)
+        await buckets.ensure(bus, relaxed=False, replicas=1)
+        try:
+            yield Empty(stores, bus)
+        finally:
+            await bus.close()
+
+
+async def lived_in(archive: Archive) -> list[TaskRecord]:
+    """A system with ended and open tasks in the archive, one of each that is not there yet, a server, and an act."""
+    running = await archive.start()
+    await archive.run_tasks(30)
+    opened = [record() for _ in range(3)]
+    for task in opened:
+        await archive.store(task)
+    await keep(archive.bus, entry_of("registry.register", ADMIN, b'{"id":"gpu-1"}', Notes(), None, NOW))
+    await KvBucket(archive.bus, BUCKET_SERVERS).create("config.gpu-1", b'{"id":"gpu-1"}', operation="o")
+    await eventually(archive.is_whole)
+    await eventually(lambda: archive.is_empty("AUDIT"))
+    await archive.stop(running)
+    late, ended = record(), record()
+    await archive.store(late)
+    await archive.store(finished(ended, status=Status.FAILED), await archive.store(ended))
+    await keep(archive.bus, entry_of("registry.unregister", ADMIN, b'{"id":"gpu-2"}', Notes(), None, NOW))
+    return [*opened, late]
+
+
+async def counted(dsn: str) -> tuple[int, int, int]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        row = await connection.fetchrow(COUNTS)
+        assert row is not None
+        return row[0], row[1], row[2]
+    finally:
+        await connection.close()
+
+
+def names(records: list[TaskRecord]) -> set[str]:
+    return {key(BUCKET_TASKS, one.id) for one in records}
+
+
+async def test_everything_is_there_again_on_another_machine(archive: Archive, tmp_path: Path) -> None:
+    opened, folder = await lived_in(archive), tmp_path / "backup"
+    manifest = await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    assert verified(folder) == manifest
+    assert {path.stat().st_mode & 0o77 for path in (folder, *folder.iterdir())} == {0}
+    async with another(tmp_path / "b") as empty:
+        done = await restore(empty.bus, empty.dsn, folder, NOW)
+        assert done.open_tasks == len(opened)
+        assert await counted(empty.dsn) == (35, 31, 2)
+        live = await empty.live()
+        assert set(live) == names(opened)
+        assert all(live[key(BUCKET_TASKS, task.id)] == encode(task) for task in opened)
+        subject = key(BUCKET_SERVERS, "config.gpu-1")
+        assert [entry.data for entry in (await last_of(empty.bus, "KV_servers", [subject])).values()] == [
+            b'{"id":"gpu-1"}'
+        ]
+        with pytest.raises(BackupError, match="not empty"):
+            await restore(empty.bus, empty.dsn, folder, NOW)
+        with pytest.raises(BackupError, match="stream KV_servers is not empty"):
+            await restore(empty.bus, empty.dsn, folder, NOW, keep_database=True)
+
+
+async def test_a_lost_broker_costs_nothing_that_the_archive_had(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    await lived_in(archive)
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    running = await archive.start()
+    newer, ended = record(), record()
+    await archive.store(newer)
+    await archive.store(finished(ended), await archive.store(ended))
+    await eventually(lambda: archive.is_empty("HISTORY"))
+    await archive.stop(running)
+    database = archive.stores.dsn
+    opened = {row["id"] for row in await archive.database.fetch("SELECT id FROM tasks WHERE finished_at IS NULL")}
+    assert newer.id in opened
+    async with another(tmp_path / "b") as empty:
+        done = await restore(empty.bus, database, folder, NOW, keep_database=True)
+        assert done.open_tasks == len(opened)
+        assert set(await empty.live()) == {key(BUCKET_TASKS, name) for name in opened}
+
+
+async def test_a_live_system_is_never_written_over(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    running = await archive.start()
+    with pytest.raises(BackupError, match="the service history runs"):
+        await restore(archive.bus, archive.stores.dsn, folder, NOW)
+    await archive.stop(running)
+
+
+async def test_a_damaged_or_strange_backup_is_refused_before_anything_is_written(
+    archive: Archive, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backup"
+    await lived_in(archive)
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    with pytest.raises(BackupError, match="not empty"):
+        await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    file = folder / "tasks.copy"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    for work in (lambda: verified(folder), lambda: verified(tmp_path)):
+        with pytest.raises(BackupError):
+            work()
+    file.unlink()
+    with pytest.raises(BackupError, match=r"tasks\.copy is missing"):
+        await restore(archive.bus, archive.stores.dsn, folder, NOW)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(BackupError, match="holds no backup"):
+        verified(folder)
