@@ -62,7 +62,7 @@ REPEATABLE = frozenset(
             "pool.get",
             "type.get",
         ),
-        "history": ("get", "status", "search", "audit", "job"),
+        "history": ("get", "status", "job"),
         "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
     }.items()
     for name in names
