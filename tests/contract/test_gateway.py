@@ -157,7 +157,7 @@ def context(bus: RecordingBus, clock: SystemClock | None = None, **settings: Any
 
 def bearer(*roles: str, sub: str = "alice") -> dict[str, str]:
     now = int(time.time())
-    token = jwt.encode({"sub": sub, "iat": now, "exp": now + 60, "roles": list(roles)}, SECRET, "HS256")
+    token = jwt.encode({"sub": sub, "iat": now, "exp": now + 3600, "roles": list(roles)}, SECRET, "HS256")
     return {"authorization": f"Bearer {token}"}
 
 

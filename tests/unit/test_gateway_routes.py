@@ -28,7 +28,6 @@ GET /api/task/{id}/events                 admin operator user viewer
 GET /api/events                           admin operator viewer
 PUT /api/task/{id}                        admin operator service user
 POST /api/task/{id}/retry                 admin operator user
-GET /api/task/{id}/explain                admin operator user viewer
 POST /api/task/{id}/cancel                admin operator user
 DELETE /api/task/{id}                     admin operator user
 POST /api/task/{id}/extend                service
