@@ -123,7 +123,6 @@ async def test_each_filter_finds_its_task_and_its_negation_the_others(searched: 
         "resize-large",
         f"id:{one.id}",
         f"id:{one.id[5:]}",
-        "-since:4500ms",
         f"to:{NOW - 4_500}",
     ):
         assert await ids(searched, q=text) == [one.id], text
