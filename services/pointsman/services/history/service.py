@@ -1,5 +1,6 @@
 """The history service: archives in the background, answers what was archived and how far it is."""
 
+import asyncio
 from datetime import datetime
 
 import msgspec
@@ -97,11 +98,12 @@ class HistoryService:
 
     async def status(self, _call: Call) -> HistoryStatus:
         archiver = self._archiver
+        backlog, lag_ms, dead_letters = await asyncio.gather(self._backlog(), self._lag_ms(), self._dead_letters())
         return HistoryStatus(
             connected=archiver.is_connected,
-            backlog=await self._backlog(),
-            lag_ms=await self._lag_ms(),
-            dead_letters=await self._dead_letters(),
+            backlog=backlog,
+            lag_ms=lag_ms,
+            dead_letters=dead_letters,
             held=archiver.puller.held,
             committed=archiver.committed,
             buried=archiver.buried,

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 POOL_MAX = 4
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
-STATUS_S = 1.0
+STATUS_S = 0.5
 SESSION = {"application_name": "pointsman-history", "statement_timeout": "25s", "lock_timeout": "10s"}
 DAYS_KNOWN_MAX = 10_000
 ROW_FAULT_CLASSES = frozenset({"22", "23", "54"})
@@ -131,8 +131,9 @@ class HistoryStore:
         return record
 
     async def dead_letters(self) -> int:
-        """How many records were set aside."""
-        count: int = await self._pool.fetchval("SELECT count(*) FROM dead_letters", timeout=STATUS_S)
+        """How many records were set aside; gives up soon, for a database may be silent."""
+        async with asyncio.timeout(STATUS_S):
+            count: int = await self._pool.fetchval("SELECT count(*) FROM dead_letters")
         return count
 
     async def ensure_days(self, days: Iterable[tuple[str, int]]) -> None:
