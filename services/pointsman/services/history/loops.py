@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
@@ -14,23 +15,36 @@ from pointsman.services.runtime.clock import Clock
 
 log = structlog.get_logger()
 
-BATCH_MAX = 500
+BATCH_MAX = 1_000
 GATHER_S = 0.05
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
 DAYS_AHEAD = 3
 ACK, AGAIN = b"+ACK", b'-NAK {"delay":1000000000}'
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message with what it becomes; `rows` is None for an empty one (`reason` is empty) and for one to be buried."""
+
+    message: Message
+    stored: Stored
+    rows: Rows | None = None
+    reason: str = ""
+
+
 class Archiver:
-    """One writer. Messages wait, un-acknowledged and within the puller's window, for as long as Postgres is away."""
+    """One writer. Messages wait, un-acknowledged and within the puller's window, for as long as Postgres is away.
+
+    They are made into rows as they come, while Postgres is busy with those before.
+    """
 
     def __init__(self, bus: Bus, store: HistoryStore, clock: Clock) -> None:
         self._bus = bus
         self._store = store
         self._clock = clock
-        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
-        self._taken: list[Message] = []
-        self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._waiting.put_nowait, clock)
+        self._waiting: asyncio.Queue[Taken] = asyncio.Queue()
+        self._taken: list[Taken] = []
+        self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._take, clock)
         self.is_connected = True
         self.last_commit: int | None = None
         self.committed = 0
@@ -58,6 +72,9 @@ class Archiver:
         with suppress(*DatabaseAway):
             await self._store.ensure_days((table, day) for table in DAILY_TABLES for day in days)
 
+    def _take(self, message: Message) -> None:
+        self._waiting.put_nowait(taken_of(message))
+
     async def _gather(self) -> None:
         self._taken.append(await self._waiting.get())
         with suppress(TimeoutError):
@@ -65,13 +82,12 @@ class Archiver:
                 while len(self._taken) < BATCH_MAX:
                     self._taken.append(await self._waiting.get())
 
-    async def _commit(self, batch: list[Message]) -> None:
+    async def _commit(self, batch: list[Taken]) -> None:
         """Try until Postgres has it."""
-        stored = [stored_of(message) for message in batch if message.data]
         delay_s = RETRY_FIRST_S
         while True:
             try:
-                self.buried += await self._write(stored)
+                self.buried += await self._write(batch)
                 break
             except DatabaseAway as error:
                 self._note_failure(error, len(batch))
@@ -79,23 +95,20 @@ class Archiver:
             delay_s = min(RETRY_MAX_S, 2 * delay_s)
         self._note_commit(len(batch))
 
-    async def _write(self, batch: list[Stored]) -> int:
-        rows: list[Rows] = []
-        buried = 0
-        for stored in batch:
-            try:
-                rows.append(rows_of(stored))
-            except Unarchivable as error:
-                await self._store.bury(stored, str(error), now_ms=self._clock.now_ms())
-                buried += 1
-        return buried + await self._store.write(rows, now_ms=self._clock.now_ms())
+    async def _write(self, batch: list[Taken]) -> int:
+        now_ms = self._clock.now_ms()
+        wrong = [taken for taken in batch if taken.reason]
+        for taken in wrong:
+            await self._store.bury(taken.stored, taken.reason, now_ms=now_ms)
+        rows = [taken.rows for taken in batch if taken.rows is not None]
+        return len(wrong) + await self._store.write(rows, now_ms=now_ms)
 
     async def _answer(self, word: bytes) -> None:
         """A lost word only brings the message again, later."""
-        taken, self._taken = self._taken, []
-        self.puller.release(len(taken), sum(len(message.data) for message in taken))
+        messages, self._taken = [taken.message for taken in self._taken], []
+        self.puller.release(len(messages), sum(len(message.data) for message in messages))
         with suppress(BusDown):
-            for message in taken:
+            for message in messages:
                 await self._bus.publish(message.reply, word)
 
     def _note_failure(self, error: Exception, messages: int) -> None:
@@ -108,6 +121,16 @@ class Archiver:
             log.info("archive is back")
         self.is_connected, self.last_commit = True, self._clock.now_ms()
         self.committed += messages
+
+
+def taken_of(message: Message) -> Taken:
+    stored = stored_of(message)
+    if not message.data:
+        return Taken(message, stored)
+    try:
+        return Taken(message, stored, rows_of(stored))
+    except Unarchivable as error:
+        return Taken(message, stored, reason=str(error))
 
 
 def stored_of(message: Message) -> Stored:
