@@ -20,6 +20,7 @@ from pointsman.contracts.subjects import verb
 from pointsman.services.balancer import service as balancer
 from pointsman.services.gateway import service as gateway
 from pointsman.services.gateway.denied import ACTS, is_act
+from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.route import Route
 from pointsman.services.gateway.table import API
 from pointsman.services.registry import service as registry
@@ -71,7 +72,7 @@ async def office(archive: Archive) -> AsyncIterator[Office]:
         running = module.build(context)
         archive.started.append(running)
         await running.start()
-    transport = httpx.ASGITransport(app=gateway.build_asgi(context))
+    transport = httpx.ASGITransport(app=gateway.build_asgi(context, Hub(archive.bus)))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30) as client:
         office = Office(archive, client)
         await eventually(lambda: _leads(office))

@@ -121,7 +121,7 @@ async def test_a_lost_broker_costs_nothing_that_the_archive_had(archive: Archive
     newer, ended = record(), record()
     await archive.store(newer)
     await archive.store(finished(ended), await archive.store(ended))
-    await eventually(lambda: archive.is_empty("HISTORY"))
+    await eventually(archive.is_whole)
     await archive.stop(running)
     database = archive.stores.dsn
     opened = {row["id"] for row in await archive.database.fetch("SELECT id FROM tasks WHERE finished_at IS NULL")}

@@ -82,7 +82,7 @@ async def test_all_that_wait_are_cancelled_with_the_reason(desk: Archive) -> Non
     waiting = [created(5_000 - number, number, ended=False) for number in range(30)]
     for one in waiting:
         await desk.store(one)
-    await eventually(lambda: desk.is_empty("HISTORY"))
+    await eventually(desk.is_whole)
     history = Client(desk.bus, OLGA).history
     done = await ended(desk, await history.bulk(command("cancel", reason="moved", type="scan")))
     assert (done.status, done.succeeded) == ("DONE", 30)
