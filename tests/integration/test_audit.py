@@ -44,7 +44,7 @@ class Office:
     client: httpx.AsyncClient
 
     async def act(self, route: Route, request_id: str, *roles: str) -> int:
-        path = route.path.replace("{id}", "gpu-1")
+        path = route.path.replace("{id}", "gpu-1").replace("{kind}", "pool")
         content = json.dumps(route.example) if route.request else None
         headers = {"x-request-id": request_id, **self.bearer(*roles)}
         if content is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 
-from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import forbidden
@@ -106,7 +106,7 @@ class SettingsDesk:
     async def _replace_pool(self, call: Call) -> Answer:
         command = call.decode(_REPLACE)
         wanted = rules.pool_of(command.settings)
-        return _pool(await self._edit(call.actor, Kind.POOL, command.pool, lambda _: wanted, command.if_match))
+        return _pool(await self._edit(call, Kind.POOL, command.pool, lambda _: wanted, command.if_match))
 
     async def _change_pool(self, call: Call) -> Answer:
         command = call.decode(_CHANGE)
@@ -115,12 +115,12 @@ class SettingsDesk:
             assert held is None or isinstance(held, PoolSettings)
             return rules.patched(held, command.settings)
 
-        return _pool(await self._edit(call.actor, Kind.POOL, command.pool, wanted, command.if_match))
+        return _pool(await self._edit(call, Kind.POOL, command.pool, wanted, command.if_match))
 
     async def _undo_pool(self, call: Call) -> Answer:
         command = call.decode(_POOL)
         await self._existing_pool(command.pool)
-        return _pool(await self._undo(call.actor, Kind.POOL, command.pool, command.if_match))
+        return _pool(await self._undo(call, Kind.POOL, command.pool, command.if_match))
 
     async def _list_types(self, call: Call) -> TypePage:
         asked = call.decode(_PAGE)
@@ -142,7 +142,7 @@ class SettingsDesk:
     async def _declare_type(self, call: Call) -> Answer:
         command = call.decode(_DECLARE)
         wanted = rules.type_of(command.type, command.settings)
-        return _type(await self._edit(call.actor, Kind.TYPE, command.type, lambda _: wanted, command.if_match))
+        return _type(await self._edit(call, Kind.TYPE, command.type, lambda _: wanted, command.if_match))
 
     async def _remove_type(self, call: Call) -> Answer:
         command = call.decode(_TYPE)
@@ -151,12 +151,12 @@ class SettingsDesk:
             if held is None:
                 raise self._absent(Kind.TYPE, command.type)
 
-        stored = await self._edit(call.actor, Kind.TYPE, command.type, wanted, command.if_match)
+        stored = await self._edit(call, Kind.TYPE, command.type, wanted, command.if_match)
         return _answer(Removed(message=f"Type {command.type} is no longer declared", revision=stored.revision), stored)
 
     async def _undo_type(self, call: Call) -> Answer:
         command = call.decode(_TYPE)
-        return _type(await self._undo(call.actor, Kind.TYPE, command.type, command.if_match))
+        return _type(await self._undo(call, Kind.TYPE, command.type, command.if_match))
 
     async def _list_limits(self, call: Call) -> LimitPage:
         asked = call.decode(_PAGE)
@@ -173,7 +173,7 @@ class SettingsDesk:
         def wanted(held: Settings | None) -> Settings:
             return rules.limited(kind, command.name, held, limit)
 
-        stored = await self._edit(call.actor, kind, command.name, wanted, command.if_match)
+        stored = await self._edit(call, kind, command.name, wanted, command.if_match)
         return _answer(self._limit(stored), stored)
 
     async def _clear_limit(self, call: Call) -> Answer:
@@ -187,7 +187,7 @@ class SettingsDesk:
                 raise rules.absent(kind, command.name, known, "has no limit")
             return rules.unlimited(kind, held)
 
-        stored = await self._edit(call.actor, kind, command.name, wanted, command.if_match)
+        stored = await self._edit(call, kind, command.name, wanted, command.if_match)
         message = f"{kind.capitalize()} {command.name} has no limit any more"
         return _answer(Removed(message=message, revision=stored.revision), stored)
 
@@ -200,33 +200,41 @@ class SettingsDesk:
             assert held is None or isinstance(held, PoolSettings)
             return msgspec.structs.replace(held or PoolSettings(), algorithm=algorithm)
 
-        await self._edit(call.actor, Kind.POOL, request.pool, wanted, None)
+        await self._edit(call, Kind.POOL, request.pool, wanted, None)
         return AlgorithmAnswer(message=f"Algorithm of pool {request.pool} is now {algorithm}", algorithm=algorithm)
 
-    async def _edit(self, actor: Actor, kind: Kind, name: str, wanted: Wanted, if_match: int | None) -> Stored:
+    async def _edit(self, call: Call, kind: Kind, name: str, wanted: Wanted, if_match: int | None) -> Stored:
         def change(stored: Stored) -> Settings | None:
             rules.check_revision(if_match, stored.revision)
             settings = wanted(in_force(stored.settings))
             if stored.settings is None and settings is not None:
                 rules.check_room(kind, self._book.count(kind, self._clock.now_ms()))
             blank = rules.blank_of(kind, name)
-            return rules.edited(stored.settings, settings, blank, by=actor.sub, now=self._clock.now_ms())
+            return rules.edited(stored.settings, settings, blank, by=call.actor.sub, now=self._clock.now_ms())
 
-        return await self._write(actor, kind, name, change)
+        return await self._write(call, kind, name, change)
 
-    async def _undo(self, actor: Actor, kind: Kind, name: str, if_match: int | None) -> Stored:
+    async def _undo(self, call: Call, kind: Kind, name: str, if_match: int | None) -> Stored:
         def change(stored: Stored) -> Settings:
             if stored.settings is None and kind is Kind.TYPE:
                 raise self._absent(kind, name)
             rules.check_revision(if_match, stored.revision)
-            return rules.undone(stored.settings, rules.blank_of(kind, name), by=actor.sub, now=self._clock.now_ms())
+            return rules.undone(
+                stored.settings, rules.blank_of(kind, name), by=call.actor.sub, now=self._clock.now_ms()
+            )
 
-        return await self._write(actor, kind, name, change)
+        return await self._write(call, kind, name, change)
 
-    async def _write(self, actor: Actor, kind: Kind, name: str, change: Callable[[Stored], Settings | None]) -> Stored:
-        stored = await self._store.edit(kind, name, change)
+    async def _write(self, call: Call, kind: Kind, name: str, change: Callable[[Stored], Settings | None]) -> Stored:
+        def noted(stored: Stored) -> Settings | None:
+            """For the audit trail, of the round that was written."""
+            wanted = change(stored)
+            call.notes.before, call.notes.after = stored.settings, wanted
+            return wanted
+
+        stored = await self._store.edit(kind, name, noted)
         self._changed(stored)
-        log.info("settings", kind=kind, name=name, revision=stored.revision, by=actor.sub)
+        log.info("settings", kind=kind, name=name, revision=stored.revision, by=call.actor.sub)
         return stored
 
     async def _existing_pool(self, name: str) -> Stored:
