@@ -35,6 +35,7 @@ POST /api/servers                         admin
 GET /api/servers                          admin operator viewer
 GET /api/servers/{id}                     admin operator viewer
 POST /api/servers/{id}/heartbeat          admin service
+POST /api/servers/{id}/credential         admin
 POST /api/servers/{id}/maintenance        admin operator
 DELETE /api/servers/{id}                  admin
 GET /api/servers/{id}/metrics             admin operator viewer

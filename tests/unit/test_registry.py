@@ -12,6 +12,7 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import (
     Endpoints,
     HealthState,
+    Heartbeat,
     HeartbeatRequest,
     MaintenanceRequest,
     ServerAdmin,
@@ -25,7 +26,7 @@ from pointsman.contracts.server import (
 from pointsman.contracts.subjects import HEADER_SERVER_CREDENTIAL, key
 from pointsman.services.registry import rules, view
 from pointsman.services.registry.fleet import Fleet
-from pointsman.services.registry.heartbeats import Heartbeats
+from pointsman.services.registry.heartbeats import Heartbeats, beat_of
 from pointsman.services.registry.orders import SETTLE_MS, Orders
 from pointsman.services.registry.registration import Registered, Registration
 from pointsman.services.registry.store import ServerStore
@@ -90,7 +91,7 @@ class Desk:
         self.store = ServerStore(self.bucket)
         self.registration = Registration(self.store, policy_of(("10.0.0.0/8",)), self.time)
         self.orders = Orders(self.store, self.fleet, self.registration, self.time)
-        self.heartbeats = Heartbeats(self.said, self.fleet, self.store, self.time)  # type: ignore[arg-type]
+        self.heartbeats = Heartbeats(self.said, self.fleet, self.store, self.orders, self.time)  # type: ignore[arg-type]
 
     async def register(self, *, if_match: int | None = None, **changes: object) -> Registered:
         return await self.registration.register(RegisterServer(server=asked(**changes), if_match=if_match))
@@ -147,7 +148,7 @@ async def test_another_configuration_needs_the_revision_it_replaces(desk: Desk) 
     secret = (await desk.store.secret("gpu.1")).value
     assert secret is not None
     assert secret.api_key == "k"
-    assert rules.proves(first.answer.credential or "", secret)
+    assert rules.proves(first.answer.credential or "", secret, desk.time.ms)
 
 
 async def test_a_replaced_server_is_new_until_it_is_probed(desk: Desk) -> None:
@@ -172,7 +173,7 @@ async def test_who_loses_a_race_does_not_break_the_winner_s_secret(desk: Desk) -
     desk.store.put_config = somebody_is_faster  # type: ignore[method-assign]
     loser = await desk.register()
     assert (loser.status, loser.answer.credential) == (200, None)
-    assert rules.proves(winner.answer.credential or "", (await desk.store.secret("gpu.1")).value)
+    assert rules.proves(winner.answer.credential or "", (await desk.store.secret("gpu.1")).value, desk.time.ms)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,11 @@ async def test_who_loses_a_race_does_not_break_the_winner_s_secret(desk: Desk) -
         ({"endpoints": None, "url": "http://10.0.0.1?x=1"}, 400, "url"),
         ({"api_key": "a\r\nX-Evil: 1"}, 400, "apiKey"),
         ({"api_key": "schlüssel"}, 400, "apiKey"),
+        ({"name": "a\0b"}, 400, "name"),
+        ({"version": "1\0"}, 400, "version"),
+        ({"labels": {"zone": "\0"}}, 400, "labels"),
+        ({"labels": {"\0": "a"}}, 400, "labels"),
+        ({"id": "maintenance"}, 400, "id"),
     ],
 )
 async def test_a_bad_registration_names_the_field(
@@ -331,6 +337,24 @@ async def test_an_older_heartbeat_of_the_same_boot_is_refused(desk: Desk) -> Non
     await desk.beat("gpu.1", seq=5, bootId="a")
     await desk.beat("gpu.1", seq=1, bootId="b")
     assert len(desk.said.subjects) == 3
+
+
+async def test_a_late_heartbeat_from_another_replica_does_not_undo_a_newer_one(desk: Desk) -> None:
+    await desk.register()
+    await desk.beat("gpu.1", seq=5, bootId="a")
+    desk.fleet.fold_beat(Heartbeat(server_id="gpu.1", at=1, status="healthy", seq=4, boot_id="a"))
+    assert (await refusal(desk.beat("gpu.1", seq=4, bootId="a"))).status == 409
+
+
+def test_a_heartbeat_of_a_server_that_is_gone_is_not_kept(desk: Desk) -> None:
+    desk.fleet.fold_beat(Heartbeat(server_id="gone", at=1, status="healthy"))
+    assert desk.fleet.beat("gone") is None
+
+
+def test_everything_a_server_says_of_itself_is_told_on() -> None:
+    request = HeartbeatRequest(running=("t1/1",), free_slots=3, ready=False)
+    told = beat_of("gpu.1", request, 7)
+    assert (told.running, told.free_slots, told.ready) == (("t1/1",), 3, False)
 
 
 async def test_a_draining_server_hears_of_it_in_its_heartbeat(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 """Verb arguments on NATS where REST has the id in its path; the rest of the body is the REST body."""
 
 from pointsman.contracts.base import Request
-from pointsman.contracts.server import HeartbeatRequest, MaintenanceRequest, ServerRequest
+from pointsman.contracts.server import CredentialRequest, HeartbeatRequest, MaintenanceRequest, ServerRequest
 from pointsman.contracts.task import ExtendRequest, Reason, TaskUpdate
 
 
@@ -34,6 +34,11 @@ class RegisterServer(Request):
 class BeatServer(Request):
     id: str
     heartbeat: HeartbeatRequest
+
+
+class RotateCredential(Request):
+    id: str
+    rotation: CredentialRequest
 
 
 class MaintainServer(Request):

@@ -11,6 +11,7 @@ from pointsman.contracts.task import DAY_MS, Key, Label, Name, Reason
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Pem = Annotated[str, Meta(min_length=1, max_length=16_384)]
+SEQUENCE_MAX = 2**63 - 1
 Names = Annotated[tuple[Name, ...], Meta(max_length=64)]
 
 
@@ -81,6 +82,7 @@ class ServerSecret(Record):
     """Key `secret.<id>` of `servers`: never leaves the services. The credential is stored as a SHA-256.
 
     After a rotation requests are signed with `previous_secret` too until `previous_until` (ms since the epoch).
+    As long the credential of `previous_hash` is taken too.
     """
 
     api_key: str | None
@@ -89,6 +91,7 @@ class ServerSecret(Record):
     previous_secret: str | None = None
     previous_until: int = 0
     tls: Tls | None = None
+    previous_hash: str | None = None
 
 
 class Wanted(StrEnum):
@@ -101,7 +104,10 @@ class Wanted(StrEnum):
 
 
 class ServerAdmin(Record):
-    """Key `admin.<id>` of `servers`; `until` is when a drain gives the rest back, in ms since the epoch."""
+    """Key `admin.<id>` of `servers`; `until` is when a drain gives the rest back, in ms since the epoch.
+
+    `declared`: the server took itself out in a heartbeat, and may come back by itself. `remove`: gone once drained.
+    """
 
     wanted: Wanted = Wanted.ACTIVE
     since: int = 0
@@ -109,6 +115,7 @@ class ServerAdmin(Record):
     until: int | None = None
     by: str = ""
     remove: bool = False
+    declared: bool = False
 
 
 class HealthState(StrEnum):
@@ -162,12 +169,17 @@ class Usage(Message, omit_defaults=True):
 
 
 class HeartbeatRequest(Request):
+    """`status` is free text, save `draining` and `maintenance`, by which a server takes itself out, as by `ready: false`.
+
+    `seq` counts up from any number within one boot; what is older than the last one of this `boot_id` is refused.
+    """
+
     status: Annotated[str, Meta(max_length=32)] = "healthy"
     active_tasks: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     metrics: Usage | None = None
     running: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=10_000)] | None = None
     free_slots: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    seq: Annotated[int, Meta(ge=0)] | None = None
+    seq: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] | None = None
     boot_id: Annotated[str, Meta(max_length=128)] | None = None
     ready: bool | None = None
 
@@ -182,6 +194,9 @@ class Heartbeat(Message, omit_defaults=True):
     seq: int | None = None
     boot_id: str | None = None
     metrics: Usage | None = None
+    free_slots: int | None = None
+    ready: bool | None = None
+    running: tuple[str, ...] | None = None
 
 
 class HeartbeatAnswer(Message):
@@ -205,6 +220,22 @@ class RegisterAnswer(Message, omit_defaults=True):
     message: str
     credential: str | None = None
     signing_secret: str | None = None
+
+
+class CredentialRequest(Request):
+    """For `grace_ms` the old credential and signing secret stay valid; 0: not at all."""
+
+    grace_ms: Annotated[int, Meta(ge=0, le=7 * DAY_MS)] = 3_600_000
+
+
+class CredentialAnswer(Message):
+    """`previous_until` in ms since the epoch."""
+
+    server_id: str
+    message: str
+    credential: str
+    signing_secret: str
+    previous_until: int
 
 
 class MaintenanceAnswer(Message):

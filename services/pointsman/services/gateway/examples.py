@@ -151,6 +151,13 @@ SERVER = {
 }
 HEARTBEAT = {"status": "healthy", "activeTasks": 1, "metrics": {"cpu": 35, "memory": 60}}
 HEARTBEAT_ANSWER = {"success": True, "message": "Heartbeat updated", "drain": False, "cancel": []}
+CREDENTIAL_ANSWER = {
+    "serverId": "gpu-1",
+    "message": "Credential and signing secret rotated",
+    "credential": "psk_...",
+    "signingSecret": "whsec_...",
+    "previousUntil": LATER_MS,
+}
 PERCENTILES = {"p50": 800.0, "p95": 1_200.0, "p99": 1_500.0}
 SERVER_METRICS = {
     "serverId": "gpu-1",

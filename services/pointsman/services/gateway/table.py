@@ -5,6 +5,8 @@ from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
 from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
+    CredentialAnswer,
+    CredentialRequest,
     HeartbeatAnswer,
     HeartbeatRequest,
     MaintenanceAnswer,
@@ -329,6 +331,26 @@ API: tuple[Route, ...] = (
         },
         errors=(409,),
         example=examples.HEARTBEAT,
+    ),
+    Route(
+        method="POST",
+        path="/api/servers/{id}/credential",
+        name="rotateCredential",
+        tag=SERVERS,
+        summary="Make a new credential and signing secret; the old ones stay valid for the grace period",
+        roles=ADMINS,
+        act=ask_within("registry", "credential", "rotation"),
+        id=Id.SERVER,
+        request=CredentialRequest,
+        body_optional=True,
+        answers={
+            200: Answer(
+                description="Rotated; the credential and the signing secret are shown this once.",
+                body=CredentialAnswer,
+                example=examples.CREDENTIAL_ANSWER,
+            )
+        },
+        example={"graceMs": 3_600_000},
     ),
     Route(
         method="POST",

@@ -89,7 +89,9 @@ class Fleet:
             self._forget(server_id, member)
 
     def fold_beat(self, beat: Heartbeat) -> None:
-        self._beats[beat.server_id] = beat
+        """Replicas hear each other out of order, and of servers that are gone: neither counts. Nobody asks what runs."""
+        if self.member(beat.server_id) is not None and not is_older(beat, self._beats.get(beat.server_id)):
+            self._beats[beat.server_id] = msgspec.structs.replace(beat, running=None)
 
     def fold_checks(self, checks: dict[str, ServerHealth]) -> None:
         self._checks |= {name: check for name, check in checks.items() if name in self._members}
@@ -104,6 +106,12 @@ class Fleet:
         self._checks.pop(server_id, None)
         if replace(member, revision=0) == Member():
             del self._members[server_id]
+
+
+def is_older(beat: Heartbeat, last: Heartbeat | None) -> bool:
+    if last is None or beat.seq is None or last.seq is None:
+        return False
+    return beat.boot_id == last.boot_id and beat.seq < last.seq
 
 
 def _is_newer(health: ServerHealth, than: ServerHealth) -> bool:

@@ -5,8 +5,16 @@ from collections.abc import Callable
 import structlog
 
 from pointsman.contracts.errors import conflict, not_found, unavailable
-from pointsman.contracts.server import HealthState, MaintenanceRequest, ServerAdmin, ServerHealth, Wanted
-from pointsman.services.registry import rules
+from pointsman.contracts.server import (
+    HealthState,
+    HeartbeatRequest,
+    MaintenanceRequest,
+    ServerAdmin,
+    ServerHealth,
+    Wanted,
+)
+from pointsman.services.registry import admin as axis
+from pointsman.services.registry.admin import Order
 from pointsman.services.registry.fleet import Fleet
 from pointsman.services.registry.registration import Registration
 from pointsman.services.registry.store import ROUNDS_MAX, ServerStore
@@ -16,6 +24,8 @@ from pointsman.services.runtime.kv import RevisionMoved
 log = structlog.get_logger()
 
 SETTLE_MS = 2_500
+BY_SERVER = "the server"
+DECLARED = "declared by the server"
 
 Change = Callable[[ServerAdmin], ServerAdmin]
 
@@ -31,20 +41,49 @@ class Orders:
 
     async def maintain(self, server_id: str, request: MaintenanceRequest, by: str) -> bool:
         """Whether the server is now taken out; raises 400, 404, 409."""
-        enabled = rules.wants_maintenance(request)
-        now = self._clock.now_ms()
-        if enabled:
-            await self._change(server_id, lambda admin: rules.into_maintenance(admin, request, by=by, now=now))
-        else:
-            await self._reactivate(server_id, by, now)
-        return enabled
+        if not axis.wants_maintenance(request):
+            await self.activate(server_id, by)
+            return False
+        await self.take_out(server_id, by, reason=request.reason, drain_timeout_ms=request.drain_timeout_ms)
+        return True
 
-    async def _reactivate(self, server_id: str, by: str, now: int) -> None:
-        """The health record goes back to NEW first, so that no task is sent before a good probe."""
+    async def take_out(
+        self, server_id: str, by: str, *, reason: str | None = None, drain_timeout_ms: int | None = None
+    ) -> ServerAdmin:
+        """DRAINING, or MAINTENANCE at once when no time at all is given; raises 404, 409."""
+        order = axis.order_of(drain_timeout_ms)
+        now = self._clock.now_ms()
+        return await self._change(
+            server_id,
+            order,
+            lambda admin: axis.after(admin, order, now=now, by=by, reason=reason, drain_timeout_ms=drain_timeout_ms),
+        )
+
+    async def activate(self, server_id: str, by: str) -> ServerAdmin:
+        """The health record goes back to NEW first, so that no task is sent before a good probe; raises 404, 409."""
+        now = self._clock.now_ms()
         admin = (await self._store.admin(server_id)).value or ServerAdmin()
-        if admin.wanted is not Wanted.ACTIVE:
+        if admin.wanted is not Wanted.ACTIVE and axis.allows(admin, Order.ACTIVATE):
             await self._reset_health(server_id, now)
-        await self._change(server_id, lambda admin: rules.active_again(admin, by, now))
+        return await self._change(
+            server_id, Order.ACTIVATE, lambda admin: axis.after(admin, Order.ACTIVATE, now=now, by=by)
+        )
+
+    async def declare(self, server_id: str, beat: HeartbeatRequest, known: ServerAdmin) -> ServerAdmin:
+        """What the server itself says in a heartbeat; nothing is read or written unless that changes something."""
+        now = self._clock.now_ms()
+        if axis.declared_order(known, beat, now) is None:
+            return known
+        stored = (await self._store.admin(server_id)).value or ServerAdmin()
+        match axis.declared_order(stored, beat, now):
+            case None:
+                return stored
+            case Order.ACTIVATE:
+                log.info("server came back by itself", server=server_id)
+                await self._reset_health(server_id, now)
+            case _:
+                log.info("server took itself out", server=server_id, status=beat.status)
+        return await self._change(server_id, None, lambda admin: _declared(admin, beat, now))
 
     async def _reset_health(self, server_id: str, now: int) -> None:
         for _ in range(ROUNDS_MAX):
@@ -61,24 +100,25 @@ class Orders:
 
     async def remove_after_drain(self, server_id: str, by: str) -> None:
         now = self._clock.now_ms()
-        await self._change(server_id, lambda admin: rules.into_removal(admin, by=by, now=now), may_be_removed=True)
+        await self._change(server_id, Order.LEAVE, lambda admin: axis.after(admin, Order.LEAVE, by=by, now=now))
 
-    async def _change(self, server_id: str, change: Change, *, may_be_removed: bool = False) -> None:
+    async def _change(self, server_id: str, order: Order | None, change: Change) -> ServerAdmin:
+        """Compare-and-set of the record; an order that the table has no row for is refused."""
         for _ in range(ROUNDS_MAX):
             if (await self._store.config(server_id)).value is None:
                 raise _unknown(server_id)
             stored = await self._store.admin(server_id)
             admin = stored.value or ServerAdmin()
-            if admin.remove and not may_be_removed:
+            if order is not None and not axis.allows(admin, order):
                 raise conflict(f"server {server_id} is being unregistered")
             wanted = change(admin)
             if wanted == admin:
-                return
+                return admin
             try:
                 await self._store.put_admin(server_id, wanted, stored.revision)
             except RevisionMoved:
                 continue
-            return
+            return wanted
         raise _contended(server_id)
 
     async def complete_drains(self) -> None:
@@ -97,14 +137,22 @@ class Orders:
             log.info("server unregistered after its drain", server=server_id)
             return
         try:
-            await self._store.put_admin(server_id, rules.after_drain(admin, now), stored.revision)
+            wanted = axis.after(admin, Order.DRAINED, now=now, by=admin.by)
+            await self._store.put_admin(server_id, wanted, stored.revision)
         except RevisionMoved:
             return
         log.info("server drained", server=server_id)
 
     def _is_drained(self, server_id: str, admin: ServerAdmin) -> bool:
         running = self._fleet.running(server_id)
-        return rules.is_drained(admin, running=running, now=self._clock.now_ms(), settle_ms=SETTLE_MS)
+        return axis.is_drained(admin, running=running, now=self._clock.now_ms(), settle_ms=SETTLE_MS)
+
+
+def _declared(admin: ServerAdmin, beat: HeartbeatRequest, now: int) -> ServerAdmin:
+    order = axis.declared_order(admin, beat, now)
+    if order is None:
+        return admin
+    return axis.after(admin, order, now=now, by=BY_SERVER, reason=DECLARED, declared=order is Order.DRAIN)
 
 
 def _unknown(server_id: str) -> Exception:

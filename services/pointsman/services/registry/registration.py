@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from pointsman.contracts.commands import RegisterServer
+from pointsman.contracts.commands import RegisterServer, RotateCredential
 from pointsman.contracts.errors import conflict, not_found, precondition_failed, unavailable
 from pointsman.contracts.ids import new_server_id
-from pointsman.contracts.server import RegisterAnswer, ServerConfig, ServerRequest, ServerSecret
+from pointsman.contracts.server import CredentialAnswer, RegisterAnswer, ServerConfig, ServerRequest, ServerSecret
 from pointsman.services.registry import rules
 from pointsman.services.registry.store import ROUNDS_MAX, ServerStore, Stored
 from pointsman.services.runtime import tls
@@ -18,6 +18,7 @@ from pointsman.services.runtime.egress import EgressPolicy
 from pointsman.services.runtime.kv import RevisionMoved
 
 REGISTERED = "Server registered successfully"
+ROTATED = "Credential and signing secret rotated"
 CREDENTIAL_BYTES = 32
 SIGNING_SECRET_BYTES = 32
 
@@ -64,7 +65,7 @@ class Registration:
 
     async def _create(self, config: ServerConfig, request: ServerRequest, revision: int) -> Registered:
         """Secret first, configuration last: nobody ever sees a server without its key."""
-        credential = rules.CREDENTIAL_PREFIX + secrets.token_urlsafe(CREDENTIAL_BYTES)
+        credential = new_credential()
         secret = ServerSecret(
             api_key=request.api_key,
             credential_hash=rules.hashed(credential),
@@ -101,6 +102,28 @@ class Registration:
         except RevisionMoved:
             raise precondition_failed(f"server {config.id} was changed at the same moment") from None
 
+    async def rotate(self, command: RotateCredential) -> CredentialAnswer:
+        """New credential and signing secret, shown this once; raises 404."""
+        credential, signing_secret = new_credential(), new_signing_secret()
+        until = self._clock.now_ms() + command.rotation.grace_ms
+        for _ in range(ROUNDS_MAX):
+            config, secret = await self._store.config(command.id), await self._store.secret(command.id)
+            if config.value is None or secret.value is None:
+                raise not_found(f"server {command.id} does not exist")
+            try:
+                wanted = rules.rotated(secret.value, credential, signing_secret, until=until)
+                await self._store.put_secret(command.id, wanted, secret.revision)
+            except RevisionMoved:
+                continue
+            return CredentialAnswer(
+                server_id=command.id,
+                message=ROTATED,
+                credential=credential,
+                signing_secret=signing_secret,
+                previous_until=until,
+            )
+        raise unavailable(f"server {command.id} is being changed by others at this moment")
+
     async def remove(self, server_id: str) -> None:
         """Raises 404."""
         for _ in range(ROUNDS_MAX):
@@ -116,6 +139,10 @@ class Registration:
 
 def _registered(server_id: str, status: int, revision: int) -> Registered:
     return Registered(RegisterAnswer(server_id=server_id, message=REGISTERED), status, revision)
+
+
+def new_credential() -> str:
+    return rules.CREDENTIAL_PREFIX + secrets.token_urlsafe(CREDENTIAL_BYTES)
 
 
 def new_signing_secret() -> str:

@@ -1,4 +1,4 @@
-"""What follows from a registration, a maintenance order or a heartbeat. Pure; times in ms since the epoch."""
+"""What follows from a registration, a rotation or a heartbeat. Pure; times in ms since the epoch."""
 
 import hashlib
 import hmac
@@ -8,23 +8,26 @@ from msgspec.structs import replace
 
 from pointsman.contracts.errors import invalid
 from pointsman.contracts.server import (
-    MaintenanceRequest,
-    ServerAdmin,
+    HeartbeatRequest,
     ServerConfig,
     ServerRequest,
     ServerSecret,
-    Wanted,
 )
 from pointsman.services.runtime.egress import EgressPolicy, check_url
 
-DRAIN_MS_DEFAULT = 300_000
 CREDENTIAL_PREFIX = "psk_"
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix
+RESERVED_IDS = frozenset({"maintenance"})
 
 
 def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
     """The configuration that a registration asks for; raises 400."""
     predict, health, metrics = _endpoints(request)
+    if server_id in RESERVED_IDS:
+        raise invalid("id", f"{server_id} is the name of a path of this API")
+    _refuse_nul(name=request.name, version=request.version)
+    for key, value in request.labels.items():
+        _refuse_nul(labels=key + value)
     if request.api_key is not None and not (request.api_key.isascii() and request.api_key.isprintable()):
         raise invalid("apiKey", "only printable ASCII can be sent in a header")
     return ServerConfig(
@@ -46,6 +49,18 @@ def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
         cancel=request.cancel,
         cancel_on_disconnect=request.cancel_on_disconnect,
     )
+
+
+def check_beat(request: HeartbeatRequest) -> None:
+    """Raises 400."""
+    _refuse_nul(status=request.status, bootId=request.boot_id)
+
+
+def _refuse_nul(**fields: str | None) -> None:
+    """The archive cannot keep it."""
+    for name, text in fields.items():
+        if text is not None and "\0" in text:
+            raise invalid(name, "must not contain NUL")
 
 
 def _endpoints(request: ServerRequest) -> tuple[str, str, str | None]:
@@ -93,47 +108,24 @@ def hashed(credential: str) -> str:
     return hashlib.sha256(credential.encode()).hexdigest()
 
 
-def proves(credential: str, secret: ServerSecret | None) -> bool:
-    """Whether this credential is that of the server."""
-    return secret is not None and hmac.compare_digest(hashed(credential), secret.credential_hash)
-
-
-def wants_maintenance(request: MaintenanceRequest) -> bool:
-    if (request.maintenance is None) == (request.enabled is None):
-        raise invalid("maintenance", "give either maintenance or enabled")
-    return bool(request.maintenance if request.maintenance is not None else request.enabled)
-
-
-def into_maintenance(admin: ServerAdmin, request: MaintenanceRequest, *, by: str, now: int) -> ServerAdmin:
-    """DRAINING, unless no time at all was given for it; asked again it stays as it is.
-
-    What runs is known only as of the leader's last word, so even a server that seems idle drains first.
-    """
-    if admin.wanted is Wanted.MAINTENANCE:
-        return admin if request.reason is None else replace(admin, reason=request.reason)
-    if request.drain_timeout_ms == 0:
-        return ServerAdmin(wanted=Wanted.MAINTENANCE, since=now, reason=request.reason, by=by)
-    allowed = DRAIN_MS_DEFAULT if request.drain_timeout_ms is None else request.drain_timeout_ms
-    return ServerAdmin(wanted=Wanted.DRAINING, since=now, reason=request.reason, until=now + allowed, by=by)
-
-
-def active_again(admin: ServerAdmin, by: str, now: int) -> ServerAdmin:
-    return admin if admin.wanted is Wanted.ACTIVE else ServerAdmin(wanted=Wanted.ACTIVE, since=now, by=by)
-
-
-def into_removal(admin: ServerAdmin, *, by: str, now: int) -> ServerAdmin:
-    """DRAINING, then gone; asked again the first time limit holds."""
-    if admin.remove:
-        return admin
-    return ServerAdmin(wanted=Wanted.DRAINING, since=now, until=now + DRAIN_MS_DEFAULT, by=by, remove=True)
-
-
-def is_drained(admin: ServerAdmin, *, running: int, now: int, settle_ms: int) -> bool:
-    """Nothing runs any more, seen long enough after the order that nothing can be on its way, or time is up."""
-    if admin.until is not None and now >= admin.until:
+def proves(credential: str, secret: ServerSecret | None, now: int) -> bool:
+    """Whether this credential is that of the server, or the one before within its grace."""
+    if secret is None:
+        return False
+    given = hashed(credential)
+    if hmac.compare_digest(given, secret.credential_hash):
         return True
-    return running == 0 and now - admin.since >= settle_ms
+    previous = secret.previous_hash if now < secret.previous_until else None
+    return previous is not None and hmac.compare_digest(given, previous)
 
 
-def after_drain(admin: ServerAdmin, now: int) -> ServerAdmin:
-    return replace(admin, wanted=Wanted.MAINTENANCE, since=now, until=None)
+def rotated(secret: ServerSecret, credential: str, signing_secret: str, *, until: int) -> ServerSecret:
+    """Both are new; those of before hold until then, those before them no longer."""
+    return replace(
+        secret,
+        credential_hash=hashed(credential),
+        signing_secret=signing_secret,
+        previous_hash=secret.credential_hash,
+        previous_secret=secret.signing_secret,
+        previous_until=until,
+    )

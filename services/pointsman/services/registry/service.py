@@ -1,6 +1,7 @@
 """The registry's verbs: who may ask what, and the answer."""
 
 import msgspec
+import structlog
 
 from pointsman.client.bus import BusError, Message, Subscription
 from pointsman.client.call import answer_of, identity
@@ -8,9 +9,10 @@ from pointsman.contracts import subjects
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import encode
-from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer
+from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer, RotateCredential
 from pointsman.contracts.errors import PointsmanError, forbidden, not_found
 from pointsman.contracts.server import (
+    CredentialAnswer,
     Heartbeat,
     MaintenanceAnswer,
     ServerConfig,
@@ -36,6 +38,8 @@ from pointsman.services.runtime.leader import Leadership
 from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
 
+log = structlog.get_logger()
+
 VERSION = "1.0.0"
 STATISTICS_S = 2.0
 READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
@@ -45,6 +49,7 @@ _QUERY = msgspec.json.Decoder(ServerQuery)
 _ID = msgspec.json.Decoder(ServerId)
 _BEAT = msgspec.json.Decoder(BeatServer)
 _MAINTAIN = msgspec.json.Decoder(MaintainServer)
+_ROTATE = msgspec.json.Decoder(RotateCredential)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _LOAD = msgspec.json.Decoder(LoadFrame)
 _CHECKS = msgspec.json.Decoder(dict[str, ServerHealth])
@@ -59,7 +64,7 @@ class RegistryService:
         self._store = ServerStore(KvBucket(context.bus, subjects.BUCKET_SERVERS))
         self._registration = Registration(self._store, context.settings.egress, context.clock)
         self._orders = Orders(self._store, self._fleet, self._registration, context.clock)
-        self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, context.clock)
+        self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, self._orders, context.clock)
         self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)
         self._leadership = Leadership(context, "registry.drain")
         self._background = Background()
@@ -95,6 +100,7 @@ class RegistryService:
             Verb("list", self._list),
             Verb("get", self._get),
             Verb("heartbeat", self._heartbeat),
+            Verb("credential", self._credential, audit=Audited()),
             Verb("maintenance", self._maintenance, audit=Audited()),
             Verb("unregister", self._unregister, audit=Audited()),
             Verb("metrics", self._metrics),
@@ -121,6 +127,13 @@ class RegistryService:
 
     async def _heartbeat(self, call: Call) -> msgspec.Struct:
         return await self._heartbeats.take(call, call.decode(_BEAT))
+
+    async def _credential(self, call: Call) -> CredentialAnswer:
+        require(call.actor, Role.ADMIN)
+        command = call.decode(_ROTATE)
+        answer = await self._registration.rotate(command)
+        log.info("credential rotated", server=command.id, by=call.actor.sub)
+        return answer
 
     async def _maintenance(self, call: Call) -> MaintenanceAnswer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
