@@ -58,7 +58,8 @@ TABLE: dict[tuple[State, Order], State] = {
 
 
 def state_of(admin: ServerAdmin) -> State:
-    return State.LEAVING if admin.remove else State(admin.wanted.value)
+    is_leaving = admin.remove and admin.wanted is not Wanted.REMOVED
+    return State.LEAVING if is_leaving else State(admin.wanted.value)
 
 
 def allows(admin: ServerAdmin, order: Order) -> bool:

@@ -29,6 +29,7 @@ from pointsman.services.registry.fleet import Fleet, Member
 from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
 from pointsman.services.registry.registration import Registration
+from pointsman.services.registry.stale import Stale
 from pointsman.services.registry.store import ServerStore
 from pointsman.services.runtime.audit import Audited
 from pointsman.services.runtime.context import Context
@@ -64,6 +65,7 @@ class RegistryService:
         self._store = ServerStore(KvBucket(context.bus, subjects.BUCKET_SERVERS))
         self._registration = Registration(self._store, context.settings.egress, context.clock)
         self._orders = Orders(self._store, self._fleet, self._registration, context.clock)
+        self._stale = Stale(self._fleet, self._registration, context.clock, context.settings.stale_after_s)
         self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, self._orders, context.clock)
         self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)
         self._leadership = Leadership(context, "registry.drain")
@@ -82,6 +84,9 @@ class RegistryService:
         await self._leadership.start()
         self._background.every(
             loops.DRAIN_STEP_S, lambda: loops.complete_drains(self._leadership, self._orders), "drains"
+        )
+        self._background.every(
+            loops.STALE_STEP_S, lambda: loops.unregister_stale(self._leadership, self._stale), "stale servers"
         )
         self._serving = await serve(self._bus, "registry", VERSION, self._verbs())
 

@@ -73,6 +73,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     task_types_strict: Annotated[
         bool, Meta(description="Refuse tasks of a type that is not declared (`pointsman type declare`).")
     ] = False
+    stale_after_s: Annotated[
+        int,
+        Meta(
+            description="Seconds without a good probe or a heartbeat after which a server is unregistered; 0: never.",
+            ge=0,
+            le=31_536_000,
+        ),
+    ] = 0
     executor_concurrency: Annotated[
         int, Meta(description="Attempts one instance process runs at a time.", ge=1, le=100_000)
     ] = 500

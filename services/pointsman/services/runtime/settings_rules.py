@@ -16,6 +16,7 @@ SECRET_DIFFERENT_CHARACTERS_MIN = 8
 NATS_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
 HTTP_SCHEMES = frozenset({"http", "https"})
+STALE_S_MIN = 60
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 
@@ -28,8 +29,13 @@ class SettingsError(ValueError):
 
 def check(settings: Settings) -> None:
     """Refuse settings that contradict each other; raises SettingsError."""
-    for rule in (_nats, _credentials, _postgres, _secret, _public_url, _egress, _final_statuses):
+    for rule in (_nats, _credentials, _postgres, _secret, _public_url, _egress, _final_statuses, _stale):
         rule(settings)
+
+
+def _stale(settings: Settings) -> None:
+    if 0 < settings.stale_after_s < STALE_S_MIN:
+        raise SettingsError(f"stale_after_s: must be 0 (never) or at least {STALE_S_MIN}")
 
 
 def _nats(settings: Settings) -> None:
