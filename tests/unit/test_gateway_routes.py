@@ -36,6 +36,7 @@ GET /api/servers                          admin operator viewer
 GET /api/servers/{id}                     admin operator viewer
 POST /api/servers/{id}/heartbeat          admin service
 POST /api/servers/{id}/credential         admin
+POST /api/servers/maintenance             admin operator
 POST /api/servers/{id}/maintenance        admin operator
 DELETE /api/servers/{id}                  admin
 GET /api/servers/{id}/metrics             admin operator viewer

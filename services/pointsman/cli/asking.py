@@ -43,13 +43,14 @@ class Wanted:
     output: str
     timeout_s: float
 
-    def show[A: msgspec.Struct](self, ask: Callable[[Client], Awaitable[A]], as_text: Callable[[A], str]) -> None:
+    def show[A: msgspec.Struct](self, ask: Callable[[Client], Awaitable[A]], as_text: Callable[[A], str]) -> A:
         """Ask, and print the answer as JSON or as text; a refusal ends the command with the exit code of its kind."""
         answer = self._answer(ask)
         if self.output == "json":
             click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
         else:
             click.echo(as_text(answer))
+        return answer
 
     def _answer[A](self, ask: Callable[[Client], Awaitable[A]]) -> A:
         from pointsman.services.runtime import logs
@@ -85,7 +86,7 @@ async def _asked[A](settings: "Settings", ask: Callable[[Client], Awaitable[A]],
             credentials_file=settings.nats_creds_file,
         )
         try:
-            return await ask(Client(bus, Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR,))))
+            return await ask(Client(bus, Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN))))
         finally:
             await bus.close()
 

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pointsman.contracts.bulk import BulkAnswer
     from pointsman.contracts.explain import Explanation
+    from pointsman.contracts.server import Server, ServerPage
     from pointsman.contracts.steering import (
         ChangeView,
         LimitEntry,
@@ -116,6 +118,58 @@ def task_type(shown: "TypeView") -> str:
         ("revision", shown.revision),
     )
     return _facts(facts) + _changes(shown.changes)
+
+
+def servers(page: "ServerPage") -> str:
+    head = ("SERVER", "POOL", "STATUS", "HEALTH", "SCORE", "ACTIVE", "GROUPS", "VERSION")
+    rows = [
+        (
+            one.id,
+            one.pool,
+            one.status,
+            one.health.state,
+            one.health.score,
+            f"{one.active_tasks}/{one.effective_limit}",
+            ",".join(one.groups) or None,
+            one.version,
+        )
+        for one in page.servers
+    ]
+    return _page(table(head, rows), page.cursor)
+
+
+def server(shown: "Server") -> str:
+    return _facts(
+        (
+            ("server", shown.id),
+            ("name", shown.name),
+            ("pool", shown.pool),
+            ("status", shown.status),
+            ("wanted", shown.wanted),
+            ("reason", shown.reason),
+            ("health", f"{shown.health.state}, score {shown.health.score}"),
+            ("last check", at(shown.health.last_check)),
+            ("last beat", at(shown.last_heartbeat)),
+            ("active", f"{shown.active_tasks} of {shown.effective_limit}, at most {shown.max_concurrent}"),
+            ("groups", ", ".join(shown.groups) or None),
+            ("capabilities", ", ".join(shown.capabilities) or None),
+            ("version", shown.version),
+            ("predict", shown.endpoints["predict"]),
+            ("registered", at(shown.registered_at)),
+        )
+    )
+
+
+def bulk(answer: "BulkAnswer") -> str:
+    """A plan, or what became of it."""
+    done = {None: None, True: "done", False: "failed"}
+    rows = [(s.server_id, s.pool, s.status, s.running, s.change, done[s.done], s.error) for s in answer.servers]
+    pools = [(p.pool, p.slots_before, p.slots_after, p.running, "; ".join(p.warnings) or None) for p in answer.pools]
+    told = [
+        table(("SERVER", "POOL", "STATUS", "RUNNING", "CHANGE", "RESULT", "WHY"), rows),
+        table(("POOL", "SLOTS BEFORE", "AFTER", "RUNNING", "WARNING"), pools),
+    ]
+    return "\n\n".join(told)
 
 
 def explanation(shown: "Explanation") -> str:

@@ -158,6 +158,31 @@ CREDENTIAL_ANSWER = {
     "signingSecret": "whsec_...",
     "previousUntil": LATER_MS,
 }
+BULK_ANSWER = {
+    "dryRun": True,
+    "servers": [
+        {
+            "serverId": "gpu-1",
+            "pool": "default",
+            "status": "online",
+            "running": 1,
+            "change": "drain",
+            "done": None,
+            "error": None,
+        }
+    ],
+    "pools": [
+        {
+            "pool": "default",
+            "slotsBefore": 4,
+            "slotsAfter": 0,
+            "running": 1,
+            "warnings": ["no server of the pool would take tasks"],
+        }
+    ],
+    "changed": 0,
+    "failed": 0,
+}
 PERCENTILES = {"p50": 800.0, "p95": 1_200.0, "p99": 1_500.0}
 SERVER_METRICS = {
     "serverId": "gpu-1",

@@ -2,6 +2,7 @@
 
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
+from pointsman.contracts.bulk import BulkAnswer, BulkRequest
 from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
@@ -51,6 +52,7 @@ SUBMIT_BYTES_MAX = 320 * KIB
 BATCH_BYTES_MAX = 4096 * KIB
 UPDATE_BYTES_MAX = 1126 * KIB
 REGISTER_BYTES_MAX = 128 * KIB
+BULK_BYTES_MAX = 128 * KIB
 TASKS, SERVERS, STATISTICS, LOAD_BALANCER = "Tasks", "Servers", "Statistics", "Load Balancer"
 
 _STREAM = Answer(
@@ -371,6 +373,25 @@ API: tuple[Route, ...] = (
         },
         errors=(409,),
         example={"enabled": True, "reason": "new driver"},
+    ),
+    Route(
+        method="POST",
+        path="/api/servers/maintenance",
+        name="maintainServers",
+        tag=SERVERS,
+        summary="Take up to 1,000 servers out or back by group, pool or ids; with dryRun only the plan",
+        roles=OPERATORS,
+        act=ask("registry", "maintain-many", body),
+        request=BulkRequest,
+        body_bytes_max=BULK_BYTES_MAX,
+        answers={
+            200: Answer(
+                description="What became of each server, and the slots of each pool before and after.",
+                body=BulkAnswer,
+                example=examples.BULK_ANSWER,
+            )
+        },
+        example={"pool": "default", "enabled": True, "dryRun": True},
     ),
     Route(
         method="DELETE",

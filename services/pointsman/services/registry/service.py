@@ -9,6 +9,7 @@ from pointsman.contracts import subjects
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import encode
+from pointsman.contracts.bulk import BulkAnswer, BulkRequest
 from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer, RotateCredential
 from pointsman.contracts.errors import PointsmanError, forbidden, not_found
 from pointsman.contracts.server import (
@@ -24,7 +25,7 @@ from pointsman.contracts.server import (
     UnregisterAnswer,
 )
 from pointsman.contracts.statistics import ServerStatistics
-from pointsman.services.registry import loops, view
+from pointsman.services.registry import bulk, loops, view
 from pointsman.services.registry.fleet import Fleet, Member
 from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
@@ -50,6 +51,7 @@ _QUERY = msgspec.json.Decoder(ServerQuery)
 _ID = msgspec.json.Decoder(ServerId)
 _BEAT = msgspec.json.Decoder(BeatServer)
 _MAINTAIN = msgspec.json.Decoder(MaintainServer)
+_BULK = msgspec.json.Decoder(BulkRequest)
 _ROTATE = msgspec.json.Decoder(RotateCredential)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _LOAD = msgspec.json.Decoder(LoadFrame)
@@ -107,6 +109,7 @@ class RegistryService:
             Verb("heartbeat", self._heartbeat),
             Verb("credential", self._credential, audit=Audited()),
             Verb("maintenance", self._maintenance, audit=Audited()),
+            Verb("maintain-many", self._maintain_many, audit=Audited()),
             Verb("unregister", self._unregister, audit=Audited()),
             Verb("metrics", self._metrics),
         ]
@@ -147,6 +150,12 @@ class RegistryService:
         enabled = await self._orders.maintain(command.id, command.maintenance, call.actor.sub)
         word = "enabled" if enabled else "disabled"
         return MaintenanceAnswer(success=True, message=f"Maintenance mode {word} for server {command.id}")
+
+    async def _maintain_many(self, call: Call) -> BulkAnswer:
+        require(call.actor, Role.OPERATOR, Role.ADMIN)
+        request = call.decode(_BULK)
+        planned = bulk.plan(self._fleet, request)
+        return planned if request.dry_run else await bulk.act(self._orders, request, planned, call.actor.sub)
 
     async def _unregister(self, call: Call) -> Answer:
         require(call.actor, Role.ADMIN)

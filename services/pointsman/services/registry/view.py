@@ -50,7 +50,7 @@ def is_healthy(state: HealthState) -> bool:
 
 def server_view(fleet: Fleet, config: ServerConfig, member: Member, now: int) -> Server:
     health, beat = fleet.health(config.id), fleet.beat(config.id)
-    limit = _limit(fleet, config)
+    limit = limit_of(fleet, config)
     running = fleet.running(config.id)
     return Server(
         id=config.id,
@@ -97,7 +97,8 @@ def _endpoints(config: ServerConfig) -> dict[str, str]:
     return shown | {"metrics": config.metrics} if config.metrics else shown
 
 
-def _limit(fleet: Fleet, config: ServerConfig) -> int:
+def limit_of(fleet: Fleet, config: ServerConfig) -> int:
+    """The slots the leader gives the server now."""
     limit = fleet.limit(config.id)
     return config.max_concurrent if limit is None else min(limit, config.max_concurrent)
 
@@ -110,7 +111,7 @@ def metrics_view(
     fleet: Fleet, config: ServerConfig, member: Member, told: ServerStatistics | None, now: int
 ) -> ServerMetricsAnswer:
     """Own view and the statistics of the window; zeros where those are not to be had."""
-    health, running, limit = fleet.health(config.id), fleet.running(config.id), _limit(fleet, config)
+    health, running, limit = fleet.health(config.id), fleet.running(config.id), limit_of(fleet, config)
     metrics = ServerMetrics(
         tasks_processed=told.tasks_processed if told else 0,
         success_count=told.success_count if told else 0,
