@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pointsman.contracts.balancer import LoadFrame
-from pointsman.contracts.bulk import BulkAnswer, BulkRequest, Change
+from pointsman.contracts.bulk import Change, MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import HealthState, MaintenanceRequest, ServerHealth, Wanted
 from pointsman.services.registry import bulk
@@ -23,15 +23,15 @@ async def desk() -> Desk:
     return desk
 
 
-async def asked(desk: Desk, **fields: object) -> BulkAnswer:
-    request = BulkRequest(**({"enabled": True} | fields))  # type: ignore[arg-type]
+async def asked(desk: Desk, **fields: object) -> MaintainManyAnswer:
+    request = MaintainManyRequest(**({"enabled": True} | fields))  # type: ignore[arg-type]
     planned = bulk.plan(desk.fleet, request)
     return planned if request.dry_run else await bulk.act(desk.orders, request, planned, "ann")
 
 
 def refusal(desk: Desk, **fields: object) -> PointsmanError:
     with pytest.raises(PointsmanError) as refused:
-        bulk.plan(desk.fleet, BulkRequest(**({"enabled": True} | fields)))  # type: ignore[arg-type]
+        bulk.plan(desk.fleet, MaintainManyRequest(**({"enabled": True} | fields)))  # type: ignore[arg-type]
     return refused.value
 
 
@@ -84,7 +84,7 @@ async def test_each_server_has_a_result_of_its_own(desk: Desk) -> None:
 
 
 async def test_a_server_that_has_gone_since_the_plan_fails_alone(desk: Desk) -> None:
-    request = BulkRequest(enabled=True, pool="a")
+    request = MaintainManyRequest(enabled=True, pool="a")
     planned = bulk.plan(desk.fleet, request)
     await desk.registration.remove("a1")
     told = await bulk.act(desk.orders, request, planned, "ann")
@@ -113,7 +113,7 @@ async def test_what_is_refused_names_the_field_and_the_limit(desk: Desk) -> None
         {"enabled": True, "ids": ["a1"], "colour": 1},
     ):
         with pytest.raises(msgspec.ValidationError):
-            msgspec.convert(bad, BulkRequest)
+            msgspec.convert(bad, MaintainManyRequest)
 
 
 async def test_a_thousand_at_once_and_no_more(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from pointsman.client.wait import until_terminal
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
 from pointsman.contracts.base import Request, encode
-from pointsman.contracts.bulk import BulkAnswer, BulkRequest
+from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.commands import (
     BeatServer,
     CancelTask,
@@ -131,8 +131,8 @@ class Servers(_Verbs):
     async def maintain(self, server_id: str, request: MaintenanceRequest) -> MaintenanceAnswer:
         return await self._ask("maintenance", MaintainServer(id=server_id, maintenance=request), MaintenanceAnswer)
 
-    async def maintain_many(self, request: BulkRequest) -> BulkAnswer:
-        return await self._ask("maintain-many", request, BulkAnswer)
+    async def maintain_many(self, request: MaintainManyRequest) -> MaintainManyAnswer:
+        return await self._ask("maintain-many", request, MaintainManyAnswer)
 
     async def unregister(self, server_id: str, *, drain: bool = False) -> UnregisterAnswer:
         return await self._ask("unregister", ServerId(id=server_id, drain=drain), UnregisterAnswer)

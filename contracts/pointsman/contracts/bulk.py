@@ -11,7 +11,7 @@ from pointsman.contracts.task import DAY_MS, Name, Reason
 SERVERS_MAX = 1_000
 
 
-class BulkRequest(Request):
+class MaintainManyRequest(Request):
     """`POST /api/servers/maintenance`. At least one of group, pool and ids; a server must match each that is given."""
 
     enabled: bool
@@ -31,7 +31,7 @@ class Change(StrEnum):
     REFUSED = "refused"
 
 
-class BulkServer(Message):
+class MaintainedServer(Message):
     """`done` is None where nothing was tried: a dry run, or nothing to change; `error` says why it was not done."""
 
     server_id: str
@@ -43,7 +43,7 @@ class BulkServer(Message):
     error: str | None = None
 
 
-class BulkPool(Message):
+class MaintainedPool(Message):
     """Slots of servers that take tasks now, and that would after it; `running` is what holds slots of the pool now."""
 
     pool: str
@@ -53,9 +53,9 @@ class BulkPool(Message):
     warnings: tuple[str, ...]
 
 
-class BulkAnswer(Message):
+class MaintainManyAnswer(Message):
     dry_run: bool
-    servers: tuple[BulkServer, ...]
-    pools: tuple[BulkPool, ...]
+    servers: tuple[MaintainedServer, ...]
+    pools: tuple[MaintainedPool, ...]
     changed: int
     failed: int

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pointsman.contracts.bulk import BulkAnswer
+    from pointsman.contracts.bulk import MaintainManyAnswer
     from pointsman.contracts.explain import Explanation
     from pointsman.contracts.server import Server, ServerPage
     from pointsman.contracts.steering import (
@@ -160,7 +160,7 @@ def server(shown: "Server") -> str:
     )
 
 
-def bulk(answer: "BulkAnswer") -> str:
+def bulk(answer: "MaintainManyAnswer") -> str:
     """A plan, or what became of it."""
     done = {None: None, True: "done", False: "failed"}
     rows = [(s.server_id, s.pool, s.status, s.running, s.change, done[s.done], s.error) for s in answer.servers]

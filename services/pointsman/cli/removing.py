@@ -3,11 +3,11 @@
 from msgspec.structs import replace
 
 from pointsman.client.client import Client
-from pointsman.contracts.bulk import BulkAnswer, BulkRequest, BulkServer, Change
+from pointsman.contracts.bulk import Change, MaintainedServer, MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.errors import PointsmanError
 
 
-async def remove(client: Client, request: BulkRequest, *, drain: bool) -> BulkAnswer:
+async def remove(client: Client, request: MaintainManyRequest, *, drain: bool) -> MaintainManyAnswer:
     """The plan with what became of each server; one that does not exist or match has failed."""
     planned = await client.servers.maintain_many(replace(request, dry_run=True))
     servers = tuple([await _removed(client, server, drain=drain) for server in planned.servers])
@@ -15,7 +15,7 @@ async def remove(client: Client, request: BulkRequest, *, drain: bool) -> BulkAn
     return replace(planned, dry_run=False, servers=servers, changed=changed, failed=failed)
 
 
-async def _removed(client: Client, server: BulkServer, *, drain: bool) -> BulkServer:
+async def _removed(client: Client, server: MaintainedServer, *, drain: bool) -> MaintainedServer:
     if server.status is None:
         return replace(server, done=False)
     try:

@@ -10,7 +10,7 @@ from pointsman.cli import options
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
     from pointsman.client.client import Client
-    from pointsman.contracts.bulk import BulkAnswer, BulkRequest
+    from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
 
 group_option = click.option("--group", help="Only servers of this group.")
 pool_option = click.option("--pool", help="Only servers of this pool.")
@@ -76,7 +76,7 @@ def remove(wanted: "Wanted", now: bool, **given: Any) -> None:
     """Unregister servers, once what runs on them has ended."""
     from pointsman.cli import removing
 
-    def act(request: "BulkRequest") -> Callable[["Client"], Any]:
+    def act(request: "MaintainManyRequest") -> Callable[["Client"], Any]:
         return lambda client: removing.remove(client, request, drain=not now)
 
     _order(wanted, enabled=True, act=act, **given)
@@ -88,16 +88,16 @@ def _order(
     ids: tuple[str, ...],
     dry_run: bool,
     yes: bool,
-    act: Callable[["BulkRequest"], Callable[["Client"], Any]] | None = None,
+    act: Callable[["MaintainManyRequest"], Callable[["Client"], Any]] | None = None,
     **fields: Any,
 ) -> None:
     """The plan, unless it is not asked for; then the acting on it. Exit code 1 when a server was not done."""
     from msgspec.structs import replace
 
     from pointsman.cli import asking, printing
-    from pointsman.contracts.bulk import BulkRequest
+    from pointsman.contracts.bulk import MaintainManyRequest
 
-    request = asking.request(BulkRequest, ids=ids or None, dryRun=not yes, **fields)
+    request = asking.request(MaintainManyRequest, ids=ids or None, dryRun=not yes, **fields)
     if not (request.ids or request.group or request.pool):
         raise click.UsageError("name servers, --group or --pool")
     if wanted.output == "json" and not (dry_run or yes):
@@ -109,7 +109,7 @@ def _order(
     if not yes:
         click.confirm("Go on?", abort=True, err=True)
     doing = replace(request, dry_run=False)
-    answer: BulkAnswer = wanted.show(
+    answer: MaintainManyAnswer = wanted.show(
         act(doing) if act else lambda client: client.servers.maintain_many(doing), printing.bulk
     )
     if answer.failed:

@@ -2,7 +2,7 @@
 
 from pointsman.contracts.actor import Role
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest
-from pointsman.contracts.bulk import BulkAnswer, BulkRequest
+from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
 from pointsman.contracts.server import (
@@ -382,12 +382,12 @@ API: tuple[Route, ...] = (
         summary="Take up to 1,000 servers out or back by group, pool or ids; with dryRun only the plan",
         roles=OPERATORS,
         act=ask("registry", "maintain-many", body),
-        request=BulkRequest,
+        request=MaintainManyRequest,
         body_bytes_max=BULK_BYTES_MAX,
         answers={
             200: Answer(
                 description="What became of each server, and the slots of each pool before and after.",
-                body=BulkAnswer,
+                body=MaintainManyAnswer,
                 example=examples.BULK_ANSWER,
             )
         },

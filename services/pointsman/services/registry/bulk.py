@@ -7,7 +7,14 @@ import structlog
 from msgspec.structs import replace
 
 from pointsman.client.bus import BusError
-from pointsman.contracts.bulk import SERVERS_MAX, BulkAnswer, BulkPool, BulkRequest, BulkServer, Change
+from pointsman.contracts.bulk import (
+    SERVERS_MAX,
+    Change,
+    MaintainedPool,
+    MaintainedServer,
+    MaintainManyAnswer,
+    MaintainManyRequest,
+)
 from pointsman.contracts.errors import PointsmanError, invalid
 from pointsman.contracts.server import HealthState, ServerConfig, Wanted
 from pointsman.services.registry import admin as axis
@@ -22,7 +29,7 @@ ACT_S_MAX = 12.0
 TAKES_TASKS = frozenset({HealthState.WARMING, HealthState.HEALTHY, HealthState.RECOVERING})
 
 
-def plan(fleet: Fleet, request: BulkRequest) -> BulkAnswer:
+def plan(fleet: Fleet, request: MaintainManyRequest) -> MaintainManyAnswer:
     """What the request would do to each server and pool as this replica sees them; raises 400."""
     if request.group is None and request.pool is None and request.ids is None:
         raise invalid("ids", "give at least one of group, pool and ids")
@@ -31,7 +38,7 @@ def plan(fleet: Fleet, request: BulkRequest) -> BulkAnswer:
     if len(chosen) + len(missing) > SERVERS_MAX:
         raise invalid("pool", f"{len(chosen)} servers match, at most {SERVERS_MAX} at once")
     planned = tuple(_planned(fleet, config, member, request) for config, member in chosen)
-    return BulkAnswer(
+    return MaintainManyAnswer(
         dry_run=request.dry_run,
         servers=(*planned, *(_missing(fleet, server_id) for server_id in missing)),
         pools=_pools(fleet, {server.server_id: server.change for server in planned}),
@@ -40,7 +47,7 @@ def plan(fleet: Fleet, request: BulkRequest) -> BulkAnswer:
     )
 
 
-def _matches(config: ServerConfig, request: BulkRequest) -> bool:
+def _matches(config: ServerConfig, request: MaintainManyRequest) -> bool:
     return (
         (request.pool is None or config.pool == request.pool)
         and (request.group is None or request.group in config.groups)
@@ -48,8 +55,8 @@ def _matches(config: ServerConfig, request: BulkRequest) -> bool:
     )
 
 
-def _planned(fleet: Fleet, config: ServerConfig, member: Member, request: BulkRequest) -> BulkServer:
-    return BulkServer(
+def _planned(fleet: Fleet, config: ServerConfig, member: Member, request: MaintainManyRequest) -> MaintainedServer:
+    return MaintainedServer(
         server_id=config.id,
         pool=config.pool,
         status=view.status_of(member.admin.wanted, fleet.health(config.id).state),
@@ -59,7 +66,7 @@ def _planned(fleet: Fleet, config: ServerConfig, member: Member, request: BulkRe
     )
 
 
-def _change(member: Member, request: BulkRequest) -> Change:
+def _change(member: Member, request: MaintainManyRequest) -> Change:
     order = axis.order_of(request.drain_timeout_ms) if request.enabled else axis.Order.ACTIVATE
     if not axis.allows(member.admin, order):
         return Change.REFUSED
@@ -70,11 +77,11 @@ def _change(member: Member, request: BulkRequest) -> Change:
     return Change.DRAIN if is_active or gives_time or member.admin.declared else Change.NONE
 
 
-def _missing(fleet: Fleet, server_id: str) -> BulkServer:
+def _missing(fleet: Fleet, server_id: str) -> MaintainedServer:
     known = fleet.member(server_id)
     config = known.config if known else None
     why = "the server does not exist" if config is None else "the server matches not all of group, pool and ids"
-    return BulkServer(
+    return MaintainedServer(
         server_id=server_id,
         pool=config.pool if config else None,
         status=None,
@@ -84,7 +91,7 @@ def _missing(fleet: Fleet, server_id: str) -> BulkServer:
     )
 
 
-def _pools(fleet: Fleet, changes: dict[str, Change]) -> tuple[BulkPool, ...]:
+def _pools(fleet: Fleet, changes: dict[str, Change]) -> tuple[MaintainedPool, ...]:
     members = fleet.members()
     touched = sorted({config.pool for config, _ in members if config.id in changes})
     return tuple(_pool(fleet, name, [pair for pair in members if pair[0].pool == name], changes) for name in touched)
@@ -92,7 +99,7 @@ def _pools(fleet: Fleet, changes: dict[str, Change]) -> tuple[BulkPool, ...]:
 
 def _pool(
     fleet: Fleet, name: str, members: Iterable[tuple[ServerConfig, Member]], changes: dict[str, Change]
-) -> BulkPool:
+) -> MaintainedPool:
     before = after = running = 0
     for config, member in members:
         slots, change = view.limit_of(fleet, config), changes.get(config.id)
@@ -100,7 +107,7 @@ def _pool(
         running += fleet.running(config.id)
         before += slots if takes_now else 0
         after += slots if change is Change.ACTIVATE or (takes_now and change is not Change.DRAIN) else 0
-    return BulkPool(
+    return MaintainedPool(
         pool=name, slots_before=before, slots_after=after, running=running, warnings=_warnings(before, after, running)
     )
 
@@ -113,11 +120,11 @@ def _warnings(before: int, after: int, running: int) -> tuple[str, ...]:
     return (f"{running} tasks run, and only {after} slots would be left",) if after < running else ()
 
 
-async def act(orders: Orders, request: BulkRequest, planned: BulkAnswer, by: str) -> BulkAnswer:
+async def act(orders: Orders, request: MaintainManyRequest, planned: MaintainManyAnswer, by: str) -> MaintainManyAnswer:
     """What became of each server; those that time was not enough for are told so and may be asked for again."""
     turns, end = asyncio.Semaphore(AT_ONCE), asyncio.get_running_loop().time() + ACT_S_MAX
 
-    async def one(server: BulkServer) -> BulkServer:
+    async def one(server: MaintainedServer) -> MaintainedServer:
         if server.change is Change.NONE:
             return server
         if server.change is Change.REFUSED:
@@ -135,7 +142,7 @@ async def act(orders: Orders, request: BulkRequest, planned: BulkAnswer, by: str
     return replace(planned, servers=servers, changed=changed, failed=failed)
 
 
-async def _acted(orders: Orders, request: BulkRequest, server: BulkServer, by: str) -> BulkServer:
+async def _acted(orders: Orders, request: MaintainManyRequest, server: MaintainedServer, by: str) -> MaintainedServer:
     try:
         if request.enabled:
             await orders.take_out(

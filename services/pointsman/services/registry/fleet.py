@@ -58,13 +58,15 @@ class Fleet:
 
     def health(self, server_id: str) -> ServerHealth:
         """The last check if it is newer than the stored state, both only of this registration."""
-        member = self._members.get(server_id, Member())
-        registered_at = member.config.registered_at if member.config else 0
-        latest = ServerHealth(registered_at=registered_at, since=registered_at)
-        for health in (member.health, self._checks.get(server_id)):
-            if health is not None and health.registered_at == registered_at and _is_newer(health, latest):
+        member = self._members.get(server_id)
+        registered_at = member.config.registered_at if member and member.config else 0
+        latest: ServerHealth | None = None
+        for health in (member.health if member else None, self._checks.get(server_id)):
+            if health is None or health.registered_at != registered_at or health.since < registered_at:
+                continue
+            if latest is None or _is_newer(health, latest):
                 latest = health
-        return latest
+        return latest or ServerHealth(registered_at=registered_at, since=registered_at)
 
     def running(self, server_id: str) -> int:
         return self._load.active.get(server_id, 0)

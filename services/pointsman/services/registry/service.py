@@ -9,7 +9,7 @@ from pointsman.contracts import subjects
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import encode
-from pointsman.contracts.bulk import BulkAnswer, BulkRequest
+from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer, RotateCredential
 from pointsman.contracts.errors import PointsmanError, forbidden, not_found
 from pointsman.contracts.server import (
@@ -51,7 +51,7 @@ _QUERY = msgspec.json.Decoder(ServerQuery)
 _ID = msgspec.json.Decoder(ServerId)
 _BEAT = msgspec.json.Decoder(BeatServer)
 _MAINTAIN = msgspec.json.Decoder(MaintainServer)
-_BULK = msgspec.json.Decoder(BulkRequest)
+_BULK = msgspec.json.Decoder(MaintainManyRequest)
 _ROTATE = msgspec.json.Decoder(RotateCredential)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _LOAD = msgspec.json.Decoder(LoadFrame)
@@ -151,7 +151,7 @@ class RegistryService:
         word = "enabled" if enabled else "disabled"
         return MaintenanceAnswer(success=True, message=f"Maintenance mode {word} for server {command.id}")
 
-    async def _maintain_many(self, call: Call) -> BulkAnswer:
+    async def _maintain_many(self, call: Call) -> MaintainManyAnswer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         request = call.decode(_BULK)
         planned = bulk.plan(self._fleet, request)
