@@ -23,6 +23,7 @@ from pointsman.contracts.server import (
     Tls,
     Wanted,
 )
+from pointsman.contracts.statistics import ServerStatistics
 from pointsman.contracts.subjects import HEADER_SERVER_CREDENTIAL, key
 from pointsman.services.registry import rules, view
 from pointsman.services.registry.fleet import Fleet
@@ -385,6 +386,8 @@ async def test_the_list_is_filtered_and_paged(desk: Desk) -> None:
         if cursor is None:
             break
     assert seen == [f"s{number}" for number in range(7)]
+    with pytest.raises(PointsmanError, match="online, offline, maintenance, degraded, draining, initializing"):
+        listed(status="sleepy")
     for query in ({"cursor": "x"}, {"cursor": "!"}, {"cursor": "ü"}, {"cursor": "AAAA"}, {"status": "sleepy"}):
         with pytest.raises(PointsmanError) as refused:
             listed(**query)
@@ -404,6 +407,40 @@ async def test_what_clients_see_of_a_server(desk: Desk) -> None:
     )
     assert (server.uptime, server.last_heartbeat, server.effective_limit) == (500, None, 4)
     assert b"secret" not in msgspec.json.encode(server)
+
+
+async def test_the_metrics_of_a_server_are_those_of_the_window(desk: Desk) -> None:
+    await desk.register(max_concurrent=4, capabilities=("gpu",))
+    desk.running(**{"gpu.1": 1})
+    member = desk.fleet.member("gpu.1")
+    assert member is not None
+    assert member.config is not None
+    told = ServerStatistics(
+        server_id="gpu.1",
+        tasks_processed=10,
+        success_count=9,
+        failure_count=1,
+        success_rate=90.0,
+        average_processing_time=850.0,
+        p50=800.0,
+        p95=1_200.0,
+        p99=1_500.0,
+        uptime=1,
+        as_of=1,
+    )
+    seen = view.metrics_view(desk.fleet, member.config, member, told, desk.time.ms + 500).metrics
+    assert (seen.tasks_processed, seen.success_count, seen.failure_count, seen.success_rate) == (10, 9, 1, 90.0)
+    assert (seen.average_response_time, seen.p50, seen.p95, seen.p99) == (850.0, 800.0, 1_200.0, 1_500.0)
+    assert (seen.active_tasks, seen.current_load, seen.max_capacity, seen.uptime) == (1, 0.25, 4, 500)
+    assert (seen.healthy, seen.status, seen.capabilities) == (True, "online", ("gpu",))
+
+
+@pytest.mark.parametrize("window", ["soon", "0h", "1y", "1h ", ""])
+def test_an_unknown_window_is_refused_with_those_there_are(window: str) -> None:
+    with pytest.raises(PointsmanError) as refused:
+        rules.check_window(window)
+    assert (refused.value.status, refused.value.errors[0].field) == (400, "window")
+    assert "s, m, h, d" in refused.value.errors[0].message
 
 
 @pytest.mark.parametrize(

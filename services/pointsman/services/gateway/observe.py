@@ -1,12 +1,12 @@
 """What the gateway tells of itself: request metrics for Prometheus, and a log line for what was slow or failed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from pointsman.contracts.balancer import BalancerStatus
+from pointsman.contracts.balancer import BalancerStatus, ServerLoad
 
 log = structlog.get_logger()
 
@@ -16,6 +16,13 @@ OTHER_SERVERS = "_other"
 UNMATCHED = "unmatched"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+PER_SERVER: tuple[tuple[str, str, Callable[[ServerLoad], float]], ...] = (
+    ("pointsman_server_active_tasks", "Attempts by server.", lambda load: load.active_tasks),
+    ("pointsman_server_slots", "Attempts a server may hold now.", lambda load: load.effective_limit),
+    ("pointsman_server_healthy", "1 for a healthy server; how many among the others.", lambda load: load.healthy),
+)
 
 
 class Observer:
@@ -70,7 +77,7 @@ class Observer:
 
 
 class _Fleet:
-    """The balancer's view as metrics; the busiest servers by name, all others together."""
+    """The balancer's view as metrics; servers by name up to a bound, all others together."""
 
     def __init__(self, status: BalancerStatus | None) -> None:
         self._status = status
@@ -88,18 +95,19 @@ def _fleet(status: BalancerStatus) -> Iterator[Metric]:
     yield GaugeMetricFamily("pointsman_tasks_waiting", "Tasks waiting for their time.", status.waiting)
     yield GaugeMetricFamily("pointsman_tasks_active", "Attempts that hold a slot.", status.active)
     yield GaugeMetricFamily("pointsman_balancer_dispatched", "Attempts since this leader began.", status.dispatched)
-    active = GaugeMetricFamily("pointsman_server_active_tasks", "Attempts by server.", labels=("server",))
-    for name, count in _bounded({name: load.active_tasks for name, load in status.servers.items()}).items():
-        active.add_metric((name,), count)
-    yield active
+    yield from per_server(status.servers)
 
 
-def _bounded(active: dict[str, int]) -> dict[str, int]:
-    if len(active) <= SERVERS_SHOWN_MAX:
-        return active
-    ranked = sorted(active.items(), key=lambda entry: (-entry[1], entry[0]))
-    shown = dict(ranked[:SERVERS_SHOWN_MAX])
-    return shown | {OTHER_SERVERS: sum(count for _, count in ranked[SERVERS_SHOWN_MAX:])}
+def per_server(servers: Mapping[str, ServerLoad]) -> Iterator[Metric]:
+    """One series each for the first 200 by id, so that the same are shown at every scrape; all others summed up."""
+    for name, doc, value in PER_SERVER:
+        family = GaugeMetricFamily(name, doc, labels=("server",))
+        shown = sorted(servers)
+        for server_id in shown[:SERVERS_SHOWN_MAX]:
+            family.add_metric((server_id,), value(servers[server_id]))
+        if others := shown[SERVERS_SHOWN_MAX:]:
+            family.add_metric((OTHER_SERVERS,), sum(value(servers[server_id]) for server_id in others))
+        yield family
 
 
 def _registry_of(fleet: _Fleet) -> CollectorRegistry:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from pointsman.services.runtime.egress import EgressPolicy, check_url
 
 CREDENTIAL_PREFIX = "psk_"
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix
+WINDOW = re.compile(r"[1-9][0-9]{0,8}[smhd]")
 RESERVED_IDS = frozenset({"maintenance"})
 
 
@@ -54,6 +56,12 @@ def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
 def check_beat(request: HeartbeatRequest) -> None:
     """Raises 400."""
     _refuse_nul(status=request.status, bootId=request.boot_id)
+
+
+def check_window(window: str | None) -> None:
+    """Here too, for when statistics is away; raises 400."""
+    if window is not None and not WINDOW.fullmatch(window):
+        raise invalid("window", "must be a number and one of s, m, h, d, for example 15m, 1h or 7d")
 
 
 def _refuse_nul(**fields: str | None) -> None:

@@ -25,7 +25,7 @@ from pointsman.contracts.server import (
     UnregisterAnswer,
 )
 from pointsman.contracts.statistics import ServerStatistics
-from pointsman.services.registry import bulk, loops, view
+from pointsman.services.registry import bulk, loops, rules, view
 from pointsman.services.registry.fleet import Fleet, Member
 from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
@@ -175,7 +175,9 @@ class RegistryService:
 
     async def _metrics(self, call: Call) -> ServerMetricsAnswer:
         require(call.actor, *READERS)
-        config, member = await self._member(call.decode(_ID).id)
+        asked = call.decode(_ID)
+        rules.check_window(asked.window)
+        config, member = await self._member(asked.id)
         told = await self._statistics(call)
         return view.metrics_view(self._fleet, config, member, told, self._clock.now_ms())
 
