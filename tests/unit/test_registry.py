@@ -394,6 +394,21 @@ async def test_the_list_is_filtered_and_paged(desk: Desk) -> None:
         assert refused.value.status == 400
 
 
+async def test_a_walk_by_cursor_misses_and_repeats_nothing_while_servers_come_and_go(desk: Desk) -> None:
+    for number in range(20):
+        await desk.register(id=f"s{number:02}")
+    seen: list[str] = []
+    cursor: str | None = None
+    for step in range(5):
+        page = view.page_of(desk.fleet, ServerQuery(limit=4, cursor=cursor), desk.time.ms)
+        seen += [server.id for server in page.servers]
+        cursor = page.cursor
+        await desk.register(id=f"a{step}")
+        await desk.registration.remove(seen[-1])
+    assert seen == [f"s{number:02}" for number in range(20)]
+    assert cursor is None
+
+
 async def test_what_clients_see_of_a_server(desk: Desk) -> None:
     await desk.register(api_key="very secret", max_concurrent=4)
     desk.running(**{"gpu.1": 3})
