@@ -26,7 +26,6 @@ from pointsman.contracts.subjects import BUCKET_TASKS, STREAM_HISTORY, verb
 from pointsman.contracts.task import DAY_MS
 from pointsman.services.history import migrations, service
 from pointsman.services.history.loops import ACK
-from pointsman.services.history.puller import ROOM_MESSAGES, WINDOW_MESSAGES
 from pointsman.services.history.rules import Stored, day_of, rows_of
 from pointsman.services.history.service import HistoryStatus
 from pointsman.services.history.store import HistoryStore, connect
@@ -35,6 +34,7 @@ from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.embedded.kept import Kept
 from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.puller import ROOM_MESSAGES, WINDOW_MESSAGES
 from tests.support.systems import Stores, embedded
 
 WITHIN_S = buckets.CONSUMER_ACK_WAIT_S + 40.0

@@ -8,10 +8,10 @@ import structlog
 
 from pointsman.client.bus import Bus, BusDown, Message
 from pointsman.contracts.subjects import CONSUMER_HISTORY, STREAM_HISTORY
-from pointsman.services.history.puller import Puller
 from pointsman.services.history.rules import SOURCE, Rows, Stored, Unarchivable, day_of, origin_revision, rows_of
 from pointsman.services.history.store import DAILY_TABLES, DatabaseAway, HistoryStore
 from pointsman.services.runtime.clock import Clock
+from pointsman.services.runtime.puller import Puller
 
 log = structlog.get_logger()
 

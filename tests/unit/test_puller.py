@@ -8,7 +8,7 @@ import msgspec
 
 from pointsman.client.bus import Handler, Headers, Message
 from pointsman.services.history import puller
-from pointsman.services.history.puller import WINDOW_MESSAGES, Puller
+from pointsman.services.runtime.puller import WINDOW_MESSAGES, Puller
 
 
 @dataclass
