@@ -14,6 +14,8 @@ STREAM_HISTORY = "HISTORY"
 CONSUMER_HISTORY = "history"
 STREAM_AUDIT = "AUDIT"
 CONSUMER_AUDIT = "audit"
+STREAM_WEBHOOKS = "WEBHOOKS"
+CONSUMER_WEBHOOKS = "webhooks"
 
 HEADER_OPERATION = "Pointsman-Op"
 HEADER_SUB = "Pointsman-Sub"
@@ -28,6 +30,7 @@ HEADER_REPLAYED = "Pointsman-Replayed"
 HEADER_STATUS = "Pointsman-Status"
 HEADER_SERVER_CREDENTIAL = "Pointsman-Server-Credential"
 HEADER_JOB = "Pointsman-Job"
+HEADER_MESSAGE_ID = "Nats-Msg-Id"
 HEADER_ERROR_CODE = "Nats-Service-Error-Code"
 HEADER_ERROR = "Nats-Service-Error"
 
@@ -92,6 +95,11 @@ def view_task(task_id: str) -> str:
 def view_lease(task_id: str) -> str:
     """Republish of the `leases` bucket: a hint, refetch on a gap."""
     return f"{PREFIX}.view.lease.{task_id}"
+
+
+def webhook(host: str) -> str:
+    """Where completions wait for their delivery, by receiving host."""
+    return f"{PREFIX}.webhook.{host}"
 
 
 def execute(executor: str) -> str:

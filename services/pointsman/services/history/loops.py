@@ -10,6 +10,7 @@ from pointsman.client.bus import Bus, BusDown, Message
 from pointsman.contracts.subjects import CONSUMER_HISTORY, STREAM_HISTORY
 from pointsman.services.history.rules import SOURCE, Rows, Stored, Unarchivable, day_of, origin_revision, rows_of
 from pointsman.services.history.store import DAILY_TABLES, DatabaseAway, HistoryStore
+from pointsman.services.history.webhooks import Announcer
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.puller import Puller
 
@@ -38,10 +39,11 @@ class Archiver:
     They are made into rows as they come, while Postgres is busy with those before.
     """
 
-    def __init__(self, bus: Bus, store: HistoryStore, clock: Clock) -> None:
+    def __init__(self, bus: Bus, store: HistoryStore, clock: Clock, announcer: Announcer) -> None:
         self._bus = bus
         self._store = store
         self._clock = clock
+        self._announcer = announcer
         self._waiting: asyncio.Queue[Taken] = asyncio.Queue()
         self._taken: list[Taken] = []
         self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._take, clock)
@@ -55,6 +57,7 @@ class Archiver:
         try:
             await self._gather()
             await self._commit(self._taken)
+            await self._announcer.announced([taken.message for taken in self._taken])
             await self._answer(ACK)
         finally:
             await self._answer(AGAIN)
@@ -73,6 +76,7 @@ class Archiver:
             await self._store.ensure_days((table, day) for table in DAILY_TABLES for day in days)
 
     def _take(self, message: Message) -> None:
+        self._announcer.note(message)
         self._waiting.put_nowait(taken_of(message))
 
     async def _gather(self) -> None:

@@ -20,6 +20,7 @@ from pointsman.services.history.retention import Retention
 from pointsman.services.history.searching import Searcher
 from pointsman.services.history.store import DatabaseAway, HistoryStore, Pool
 from pointsman.services.history.trail import AuditReader, AuditWriter
+from pointsman.services.history.webhooks import Announcer
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.audit import Audited
 from pointsman.services.runtime.context import Context, RunningService
@@ -83,7 +84,8 @@ class HistoryService:
         self._audit_writer = AuditWriter(bus, pool, clock)
         self.leadership = Leadership(context, "history.retention")
         self._retention = Retention(self._store, self.leadership, clock, settings.retention_days)
-        self._archiver = Archiver(context.bus, self._store, context.clock)
+        self._announcer = Announcer(bus, clock)
+        self._archiver = Archiver(bus, self._store, clock, self._announcer)
 
     async def get(self, call: Call) -> Answer:
         """The bytes of the last stored record; 404, or 503 while Postgres is away."""
@@ -163,6 +165,8 @@ class HistoryService:
 
     def work(self, background: Background) -> None:
         background.every(DAYS_EVERY_S, self._archiver.ensure_days_ahead, "history days")
+        background.run(self._announcer.listen(), "ends heard")
+        background.every(0, self._announcer.step, "webhooks announced")
         background.every(0, self._archiver.step, "history archiver")
         background.every(PULL_AGAIN_S, self._archiver.puller.run, "history puller")
         background.every(0, self._audit_writer.step, "audit writer")

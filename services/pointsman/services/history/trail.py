@@ -17,10 +17,10 @@ from pointsman.contracts.task import EPOCH_MS_MAX
 from pointsman.services.history.cursor import Cursors, Position
 from pointsman.services.history.facets import clean
 from pointsman.services.history.loops import ACK, stored_of
-from pointsman.services.history.puller import Puller
 from pointsman.services.history.query import Arguments, like
 from pointsman.services.history.store import DatabaseAway, HistoryStore, Pool, is_row_fault
 from pointsman.services.runtime.clock import Clock
+from pointsman.services.runtime.puller import Puller
 
 log = structlog.get_logger()
 

@@ -20,6 +20,7 @@ from pointsman.services.instance.backend import Backends
 from pointsman.services.instance.executor import Executor
 from pointsman.services.instance.fleet import Fleet
 from pointsman.services.instance.prober import Prober
+from pointsman.services.instance.webhooks import Webhooks, WebhookStatus
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Follower
 from pointsman.services.runtime.kv import KvBucket
@@ -52,6 +53,7 @@ class InstanceStatus(Said):
     executor: str
     prober: bool
     checks: Checks
+    webhooks: WebhookStatus
     alarms: tuple[Alert, ...] = ()
 
 
@@ -78,6 +80,8 @@ class InstanceService:
             rng=Random(),
         )
         self._executor = executor(context, self._name, self._fleet, self._backends)
+        secret = require_secret(context.settings)
+        self._webhooks = Webhooks(context.bus, self._backends, secret, context.clock, Random())
 
     async def start(self) -> None:
         bus = self._context.bus
@@ -95,11 +99,13 @@ class InstanceService:
         self._background.run(self._prober.run(), "prober")
         self._background.every(TELL_S, self._tell_checks, "checks told")
         await self._executor.start()
+        self._webhooks.start()
         self._serving = await serve(bus, "instance", VERSION, [Verb("status", self._status)])
 
     async def stop(self) -> None:
         if self._serving is not None:
             await self._serving.drain()
+        await self._webhooks.stop()
         await self._executor.stop()
         for subscription in self._subscriptions:
             await subscription.drain()
@@ -154,7 +160,13 @@ class InstanceService:
         if not call.actor.has(Role.VIEWER, Role.OPERATOR, Role.ADMIN):
             raise forbidden("Viewer role required")
         prober = self._leadership.is_leader()
-        return InstanceStatus(executor=self._name, prober=prober, checks=self._checks, alarms=self._alarms)
+        return InstanceStatus(
+            executor=self._name,
+            prober=prober,
+            checks=self._checks,
+            webhooks=self._webhooks.status(),
+            alarms=self._alarms,
+        )
 
 
 def executor(context: Context, name: str, fleet: Fleet, backends: Backends) -> Executor:

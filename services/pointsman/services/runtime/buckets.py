@@ -16,10 +16,13 @@ from pointsman.contracts.subjects import (
     BUCKET_TASKS,
     CONSUMER_AUDIT,
     CONSUMER_HISTORY,
+    CONSUMER_WEBHOOKS,
     STREAM_AUDIT,
     STREAM_HISTORY,
+    STREAM_WEBHOOKS,
     audit_subject,
     stream_of,
+    webhook,
 )
 
 API_TIMEOUT_S = 10.0
@@ -27,6 +30,12 @@ STREAM_EXISTS = 10058
 CONSUMER_ACK_WAIT_S = 20
 CONSUMER_PENDING_MAX = 20_000
 AUDIT_MESSAGES_MAX = 1_000_000
+WEBHOOK_ACK_WAIT_S = 60
+WEBHOOKS_MAX, WEBHOOKS_PER_HOST_MAX = 200_000, 20_000
+WEBHOOKS_BYTES_MAX = 1 << 30
+WEBHOOKS_AGE_S_MAX = 25 * 3_600
+WEBHOOKS_DISTINCT_S = 2 * 3_600
+NS = 1_000_000_000
 
 Json = dict[str, Any]
 
@@ -81,6 +90,25 @@ def audit(replicas: int) -> Json:
     }
 
 
+def webhooks(replicas: int) -> Json:
+    """Work queue of completions to be told, bounded for each receiving host: full, it refuses those of that host only."""
+    return {
+        "name": STREAM_WEBHOOKS,
+        "subjects": [webhook("*")],
+        "retention": "workqueue",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs": WEBHOOKS_MAX,
+        "max_msgs_per_subject": WEBHOOKS_PER_HOST_MAX,
+        "max_bytes": WEBHOOKS_BYTES_MAX,
+        "max_age": WEBHOOKS_AGE_S_MAX * NS,
+        "duplicate_window": WEBHOOKS_DISTINCT_S * NS,
+    }
+
+
 def streams(*, relaxed: bool, replicas: int) -> list[Json]:
     return [
         bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
@@ -92,16 +120,28 @@ def streams(*, relaxed: bool, replicas: int) -> list[Json]:
         bucket(BUCKET_JOBS, relaxed=False, replicas=replicas),
         history(replicas),
         audit(replicas),
+        webhooks(replicas),
     ]
 
 
-CONSUMERS = ((STREAM_HISTORY, CONSUMER_HISTORY), (STREAM_AUDIT, CONSUMER_AUDIT))
-CONSUMER: Json = {
-    "ack_policy": "explicit",
-    "ack_wait": CONSUMER_ACK_WAIT_S * 1_000_000_000,
-    "max_ack_pending": CONSUMER_PENDING_MAX,
-    "max_deliver": -1,
-}
+def consumer(name: str, *, ack_wait_s: int, pending_max: int, replicas: int) -> Json:
+    """`pending_max` counts what is delivered and what waits for its next delivery."""
+    return {
+        "name": name,
+        "durable_name": name,
+        "ack_policy": "explicit",
+        "ack_wait": ack_wait_s * NS,
+        "max_ack_pending": pending_max,
+        "max_deliver": -1,
+        "num_replicas": replicas,
+    }
+
+
+CONSUMERS = (
+    (STREAM_HISTORY, CONSUMER_HISTORY, CONSUMER_ACK_WAIT_S, CONSUMER_PENDING_MAX),
+    (STREAM_AUDIT, CONSUMER_AUDIT, CONSUMER_ACK_WAIT_S, CONSUMER_PENDING_MAX),
+    (STREAM_WEBHOOKS, CONSUMER_WEBHOOKS, WEBHOOK_ACK_WAIT_S, WEBHOOKS_MAX),
+)
 
 
 async def ensure(bus: Bus, *, relaxed: bool, replicas: int) -> None:
@@ -110,9 +150,9 @@ async def ensure(bus: Bus, *, relaxed: bool, replicas: int) -> None:
         answer = await api(bus, f"STREAM.CREATE.{config['name']}", config, allow={STREAM_EXISTS})
         if "error" in answer:
             await api(bus, f"STREAM.UPDATE.{config['name']}", config)
-    for stream, name in CONSUMERS:
-        config = CONSUMER | {"name": name, "durable_name": name, "num_replicas": replicas}
-        await api(bus, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+    for stream, name, ack_wait_s, pending_max in CONSUMERS:
+        wanted = consumer(name, ack_wait_s=ack_wait_s, pending_max=pending_max, replicas=replicas)
+        await api(bus, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": wanted})
 
 
 async def api(
