@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pointsman.client.bus import Handler, Headers, Message
-from pointsman.services.history import puller
+from pointsman.services.runtime import puller
 from pointsman.services.runtime.puller import WINDOW_MESSAGES, Puller
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "token": "token:token",
     "type": "tasktype:task_type",
     "up": "up:up",
+    "webhook-secret": "webhook_secret:webhook_secret",
 }
 SUMMARIES = {
     "balancer": "Choose how tasks are spread over servers.",
@@ -38,6 +39,7 @@ SUMMARIES = {
     "token": "Print an access token.",
     "type": "List, declare and remove task types.",
     "up": "Run everything on this machine.",
+    "webhook-secret": "Print the secret that signs an owner's webhooks.",
 }
 
 
