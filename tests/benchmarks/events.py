@@ -10,8 +10,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -86,8 +86,8 @@ class Bench:
         loop = asyncio.get_running_loop()
         readers: list[Reader] = []
         for path in paths:
-            make: Callable[[], Reader] = lambda path=path: Reader(path, self._place.netloc, self._token, took_ms)  # type: ignore[misc]
-            _, reader = await loop.create_connection(make, self._place.hostname, self._place.port)
+            reader = Reader(path, self._place.netloc, self._token, took_ms)
+            await loop.create_connection(partial(_same, reader), self._place.hostname, self._place.port)
             readers.append(reader)
         async with asyncio.timeout(60):
             for reader in readers:
@@ -179,6 +179,10 @@ class Bench:
         print(f"gateway with {clients} open streams: stopped in {took_s:.1f} s, {told} told")
         if took_s > DRAIN_S_MAX or told < clients:
             raise Missed(f"not within {DRAIN_S_MAX:g} s, or not all told")
+
+
+def _same(reader: Reader) -> Reader:
+    return reader
 
 
 def shown(what: str, took_ms: list[float], *, lost: int) -> None:

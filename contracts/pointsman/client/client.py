@@ -1,9 +1,13 @@
 """The typed client: `Client(bus, actor).tasks.submit(...)`; every answer is a contract struct, every refusal an error."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 import msgspec
 
 from pointsman.client.bus import Bus
 from pointsman.client.call import call
+from pointsman.client.events import life
 from pointsman.client.wait import until_terminal
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
@@ -18,6 +22,7 @@ from pointsman.contracts.commands import (
     TaskId,
     UpdateTask,
 )
+from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
 from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
 from pointsman.contracts.server import (
@@ -98,6 +103,13 @@ class Tasks(_Verbs):
         """The ended task, or the task as it stands after `timeout_s`."""
         message = await until_terminal(self._bus, self._actor, task_id, timeout_s)
         return msgspec.json.decode(message.data, type=Task)
+
+    async def events(self, task_id: str) -> AsyncIterator[TaskEvent]:
+        """What has happened to the task, then what happens, until it has ended."""
+        async with aclosing(life(self._bus, self._actor, task_id)) as told:
+            async for one in told:
+                if one is not None:
+                    yield one[1]
 
     async def update(self, task_id: str, update: TaskUpdate) -> UpdateAnswer:
         return await self._ask("update", UpdateTask(id=task_id, update=update), UpdateAnswer)

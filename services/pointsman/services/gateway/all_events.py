@@ -1,10 +1,10 @@
 """`GET /api/events`: everything that happens to tasks, from a cursor or from now on."""
 
 from pointsman.contracts.base import Request
-from pointsman.services.gateway.hub import Cursor
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.route import Incoming, Ports
 from pointsman.services.gateway.sse import Stream, cursor_of, last_event_id
+from pointsman.services.runtime.feed import Cursor
 
 PARTS = 2
 

@@ -1,204 +1,42 @@
-"""Everything that happens to tasks, once for all readers: the buckets' republish while somebody reads.
+"""The feed of all events as server-sent events, framed once for all who read."""
 
-The republish may lose messages, so a gap or a reconnect ends the streams; a reader that comes back with its cursor is
-given what it missed from the streams behind the buckets. These keep the last record of each task: what was overwritten
-in the meantime shows in the record that replaced it.
-"""
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-
-import msgspec
-
-from pointsman.client.bus import Bus, Message, Subscription
-from pointsman.contracts.errors import unavailable
-from pointsman.contracts.events import TaskEvent, of_lease, of_record
-from pointsman.contracts.record import Lease, TaskRecord
-from pointsman.contracts.subjects import BUCKET_LEASES, BUCKET_TASKS, key_name, stream_of, view_lease, view_task
-from pointsman.services.gateway.sse import HEARTBEAT, HEARTBEAT_S, framed, notice, too_many
-from pointsman.services.runtime.buckets import api
-from pointsman.services.runtime.follow import Followed, Follower
+from pointsman.client.bus import Bus
+from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.events import TaskEvent
+from pointsman.services.gateway.sse import HEARTBEAT, framed, notice, too_many
+from pointsman.services.runtime.feed import Cursor, Feed, Interrupted
 
 READERS_MAX = 1_000
-QUEUED_MAX = 2_000
-MISSED_MAX = 50_000
-CATCH_UP_S = 20.0
-SEQUENCE = "Nats-Sequence"
-EVERY = "*"
-
-_RECORD = msgspec.json.Decoder(TaskRecord)
-_LEASE = msgspec.json.Decoder(Lease)
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """The last sequences seen of the streams behind `tasks` and `leases`."""
-
-    tasks: int = 0
-    leases: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.tasks}-{self.leases}"
-
-    def is_within(self, read: "Cursor") -> bool:
-        """Whether all of it has been read."""
-        return self.tasks <= read.tasks and self.leases <= read.leases
-
-
-@dataclass(slots=True, eq=False)
-class Reader:
-    """What waits to be written to one client; `why` says why no more comes."""
-
-    queue: asyncio.Queue[tuple[Cursor, bytes]] = field(default_factory=lambda: asyncio.Queue(QUEUED_MAX))
-    why: str = ""
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def put(self, cursor: Cursor, frame: bytes) -> None:
-        try:
-            self.queue.put_nowait((cursor, frame))
-        except asyncio.QueueFull:
-            self.lose("slow-reader")
-
-    def lose(self, why: str) -> None:
-        self.why = self.why or why
-        self.lost.set()
-
-    async def next(self) -> tuple[Cursor, bytes] | None:
-        """None after a while of silence, and when no more comes."""
-        if not self.queue.empty():
-            return self.queue.get_nowait()
-        getting, lost = asyncio.create_task(self.queue.get()), asyncio.create_task(self.lost.wait())
-        done, waiting = await asyncio.wait({getting, lost}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        return getting.result() if getting in done else None
 
 
 class Hub:
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._readers: set[Reader] = set()
-        self._cursor = Cursor()
-        self._subscriptions: list[Subscription] = []
-        self._forget_reconnect: Callable[[], None] = lambda: None
-        self._opening = asyncio.Lock()
+        self._feed = Feed(bus, rendered)
 
     async def frames(self, since: Cursor | None) -> AsyncIterator[bytes]:
         """What was missed `since` (None: nothing), then all that comes."""
-        reader = Reader()
-        await self._join(reader)
+        yield b": pointsman events\n\n"
         try:
-            yield b": pointsman events\n\n"
-            read = since
-            if since is not None:
-                frames, read = await missed(self._bus, since)
-                for frame in frames:
-                    yield frame
-            while not reader.lost.is_set():
-                found = await reader.next()
-                if found is None:
-                    yield HEARTBEAT
-                elif read is None or not found[0].is_within(read):
-                    yield found[1]
-            yield notice("interrupted", reader.why)
-        finally:
-            await self._leave(reader)
+            async with aclosing(self._feed.follow(since)) as told:
+                async for frame in told:
+                    yield HEARTBEAT if frame is None else frame
+        except Interrupted as error:
+            yield notice("interrupted", str(error))
+        except PointsmanError as error:
+            yield notice("interrupted", error.slug)
 
     def check_room(self) -> None:
         """Raises 503 when so many read already."""
-        if len(self._readers) >= READERS_MAX:
+        if self._feed.readers >= READERS_MAX:
             raise too_many(READERS_MAX)
 
     def stop(self) -> None:
         """End every stream, so that its client comes back elsewhere."""
-        self._lose_all("shutdown")
-
-    async def _join(self, reader: Reader) -> None:
-        async with self._opening:
-            if not self._subscriptions:
-                self._forget_reconnect = self._bus.on_reconnect(lambda: self._lose_all("reconnected"))
-                for subject, handler in ((view_task(EVERY), self._on_task), (view_lease(EVERY), self._on_lease)):
-                    self._subscriptions.append(await self._bus.subscribe(subject, handler))
-                await self._bus.barrier()
-                self._cursor = await last_cursor(self._bus)
-            self._readers.add(reader)
-
-    async def _leave(self, reader: Reader) -> None:
-        async with self._opening:
-            self._readers.discard(reader)
-            if not self._readers:
-                self._forget_reconnect()
-                while self._subscriptions:
-                    await self._subscriptions.pop().unsubscribe()
-
-    async def _on_task(self, message: Message) -> None:
-        sequence = int(message.headers.get(SEQUENCE, "0"))
-        if sequence > self._cursor.tasks + 1:
-            self._lose_all("gap")
-        if message.data and sequence > self._cursor.tasks:
-            self._cursor = Cursor(sequence, self._cursor.leases)
-            self._tell(of_record(_RECORD.decode(message.data)))
-
-    async def _on_lease(self, message: Message) -> None:
-        sequence = int(message.headers.get(SEQUENCE, "0"))
-        if sequence > self._cursor.leases + 1:
-            self._lose_all("gap")
-        if message.data and sequence > self._cursor.leases:
-            self._cursor = Cursor(self._cursor.tasks, sequence)
-            self._tell(of_lease(message.subject.rpartition(".")[2], _LEASE.decode(message.data)))
-
-    def _tell(self, event: TaskEvent | None) -> None:
-        if event is not None:
-            frame = framed(str(self._cursor), event)
-            for reader in self._readers:
-                reader.put(self._cursor, frame)
-
-    def _lose_all(self, why: str) -> None:
-        for reader in self._readers:
-            reader.lose(why)
+        self._feed.stop()
 
 
-async def missed(bus: Bus, since: Cursor) -> tuple[list[bytes], Cursor]:
-    """What the streams hold after `since`, by time, and how far they were read; the last frame alone moves the cursor.
-
-    Raises 503 when they cannot be read in time.
-    """
-    events: list[tuple[int, TaskEvent]] = []
-    truncated = False
-
-    def keep(event: TaskEvent | None) -> None:
-        nonlocal truncated
-        truncated = truncated or len(events) >= MISSED_MAX
-        if event is not None and not truncated:
-            events.append((event.at, event))
-
-    def on_task(entry: Followed) -> None:
-        if not entry.deleted:
-            keep(of_record(_RECORD.decode(entry.data)))
-
-    def on_lease(entry: Followed) -> None:
-        if not entry.deleted:
-            keep(of_lease(key_name(entry.subject), _LEASE.decode(entry.data)))
-
-    tasks = Follower(bus, stream_of(BUCKET_TASKS), on_task, after=since.tasks)
-    leases = Follower(bus, stream_of(BUCKET_LEASES), on_lease, after=since.leases)
-    try:
-        async with asyncio.timeout(CATCH_UP_S):
-            for follower in (tasks, leases):
-                await follower.start()
-                await follower.caught_up()
-    except TimeoutError:
-        raise unavailable("the missed events cannot be read at the moment") from None
-    finally:
-        await tasks.stop()
-        await leases.stop()
-    events.sort(key=lambda one: one[0])
-    read = Cursor(max(since.tasks, tasks.sequence), max(since.leases, leases.sequence))
-    frames = [framed("", event) for _, event in events[:-1]] + [framed(str(read), event) for _, event in events[-1:]]
-    return ([notice("gap", "too-much-was-missed"), *frames] if truncated else frames), read
-
-
-async def last_cursor(bus: Bus) -> Cursor:
-    infos = [await api(bus, f"STREAM.INFO.{stream_of(bucket)}") for bucket in (BUCKET_TASKS, BUCKET_LEASES)]
-    return Cursor(*(int(info["state"]["last_seq"]) for info in infos))
+def rendered(cursor: str, event: TaskEvent | None) -> bytes:
+    return notice("gap", "too-much-was-missed") if event is None else framed(cursor, event)

@@ -12,7 +12,6 @@ from pointsman.contracts.errors import PointsmanError, invalid
 from pointsman.contracts.events import TaskEvent
 from pointsman.services.gateway.reply import API_HEADERS, Reply
 
-HEARTBEAT_S = 15.0
 HEARTBEAT = b": beat\n\n"
 WRITE_S = 30.0
 EVENT_STREAM = b"text/event-stream"
