@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,9 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from pointsman.client import nats_bus
+from pointsman.client.client import Client
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.errors import PointsmanError
 from tests.e2e.conftest import Fleet
+from tests.support.backends import Backend
 from tests.support.rest import Rest
-from tests.support.system_up import SystemUp
+from tests.support.system_up import COMMAND, REPOSITORY, SystemUp, eventually, system_up
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WITHIN_S = 30.0
@@ -119,3 +125,122 @@ async def test_events_are_for_those_who_may_read(system: SystemUp, admin: Rest, 
     async with system.client("eve", "user") as eve:
         assert (await eve.call("GET", f"/api/task/{task['id']}/events")).status == 404
         assert (await eve.call("GET", "/api/events")).status == 403
+
+
+@asynccontextmanager
+async def client_of(system: SystemUp, *roles: Role, sub: str = "ada") -> AsyncIterator[Client]:
+    url, user, password = system.nats
+    bus = await nats_bus.connect(url, name="test", user=user, password=password)
+    try:
+        yield Client(bus, Actor(sub=sub, roles=roles))
+    finally:
+        await bus.close()
+
+
+async def test_a_task_s_life_is_told_over_nats_too_and_to_those_who_may_see_it(
+    system: SystemUp, admin: Rest, fleet: Fleet
+) -> None:
+    await fleet.server(mode="slow:300")
+    task = (await admin.call("POST", "/api/task", fleet.task(), expect=(202,))).body
+    async with client_of(system, Role.ADMIN) as client, asyncio.timeout(WITHIN_S):
+        told = [event.event async for event in client.tasks.events(task["id"])]
+        assert [event.event async for event in client.tasks.events(task["id"])] == told
+    assert told == ["submitted", "assigned", "attempt-ended", "completed"]
+    async with client_of(system, Role.USER, sub="eve") as client:
+        with pytest.raises(PointsmanError, match="no task"):
+            await anext(aiter(client.tasks.events(task["id"])))
+
+
+async def printed(system: SystemUp, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(*COMMAND, "events", "--data-dir", str(system.data_dir), *arguments),
+        cwd=REPOSITORY,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_the_command_prints_the_life_of_a_task(system: SystemUp, admin: Rest, fleet: Fleet) -> None:
+    await fleet.server("bad", mode="fail:500")
+    task = await admin.done(fleet.task(maxAttempts=1))
+    process = await printed(system, "--task", task["id"])
+    out, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert [line.split()[2] for line in out.decode().splitlines()] == [
+        "submitted",
+        "assigned",
+        "attempt-ended",
+        "failed",
+    ]
+    process = await printed(system, "--task", "task_" + "0" * 32)
+    _, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert (process.returncode, b"no task" in err) == (3, True)
+
+
+async def test_the_command_follows_everything_from_a_cursor(system: SystemUp, admin: Rest, fleet: Fleet) -> None:
+    await fleet.server()
+    async with following(system, "/api/events") as events:
+        first = await admin.done(fleet.task())
+        async for frame in events:
+            if frame["data"].get("taskId") == first["id"] and frame["event"] == "completed":
+                break
+    missed = await admin.done(fleet.task())
+    process = await printed(system, "--since", frame["id"], "-o", "jsonl")
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                event = json.loads(await process.stdout.readline())
+                assert event["taskId"] != first["id"]
+                if event["taskId"] == missed["id"] and event["event"] == "completed":
+                    break
+    finally:
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert process.returncode == 130
+    process = await printed(system, "--since", "nonsense")
+    await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert process.returncode == 2
+
+
+async def test_a_cursor_outlives_restarts_of_the_gateway_and_of_the_broker() -> None:
+    async with (
+        system_up() as system,
+        await Backend.start() as backend,
+        system.client("ada", "admin") as admin,
+    ):
+        server = {"id": "e", "endpoints": backend.endpoints, "maxConcurrent": 20}
+        await admin.call("POST", "/api/servers", server, expect=(201,))
+        for program in ("gateway", "nats"):
+            async with following(system, "/api/events") as events:
+                task = await admin.done({"type": "scan"}, within_s=60)
+                cursor = ""
+                async for frame in events:
+                    cursor = frame.get("id", cursor)
+                    if frame["data"].get("taskId") == task["id"] and frame["event"] == "completed":
+                        break
+            old = system.kill(program)
+            await system.restarted(program, old)
+            missed = await eventually_done(system)
+            async with following(system, "/api/events", last=cursor) as events:
+                found = [frame async for frame in until_completed(events, missed)]
+            told = [frame["data"].get("taskId") for frame in found]
+            assert missed in told
+            assert task["id"] not in told or program == "nats"
+
+
+async def eventually_done(system: SystemUp) -> str:
+    async def done() -> str:
+        try:
+            async with system.client("ada", "admin") as admin:
+                return str((await admin.done({"type": "scan"}, within_s=60))["id"])
+        except (aiohttp.ClientError, OSError):
+            raise AssertionError("the gateway is away") from None
+
+    return str(await eventually(done, "a task is done", within_s=60))
+
+
+async def until_completed(events: AsyncIterator[Frame], task_id: str) -> AsyncIterator[Frame]:
+    async for frame in events:
+        yield frame
+        if frame["data"].get("taskId") == task_id and frame["event"] == "completed":
+            return

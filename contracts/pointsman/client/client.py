@@ -233,6 +233,7 @@ class History(_Verbs):
 
 class Client:
     def __init__(self, bus: Bus, actor: Actor) -> None:
+        self.bus = bus
         self.tasks = Tasks(bus, actor, "task")
         self.servers = Servers(bus, actor, "registry")
         self.balancer = Balancer(bus, actor, "balancer")

@@ -2,7 +2,8 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pointsman.contracts.errors import PointsmanError, from_validation
 if TYPE_CHECKING:
     from pointsman.services.runtime.settings import Settings
 
+INTERRUPTED = 130
 EXITS = {
     400: options.USAGE,
     413: options.USAGE,
@@ -76,19 +78,46 @@ def request[R: Request](shape: type[R], **fields: Any) -> R:
         options.fail(from_validation(error).detail, options.USAGE)
 
 
+def follow(config_path: Path | None, data_dir: Path | None, lines: Callable[[Client], AsyncIterator[str]]) -> None:
+    """Print each line as it comes, until there are no more or the command is interrupted."""
+    from pointsman.services.runtime import logs
+
+    settings = options.settings_of(config_path, data_dir)
+    logs.configure("cli", level="error", form="console")
+    try:
+        asyncio.run(_followed(settings, lines))
+    except PointsmanError as error:
+        options.fail(error.detail, EXITS.get(error.status, options.FAILED))
+    except BusError as error:
+        options.fail(f"NATS cannot be reached: {error}", options.UNREACHABLE)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+async def _followed(settings: "Settings", lines: Callable[[Client], AsyncIterator[str]]) -> None:
+    async with _connected(settings) as client:
+        async for line in lines(client):
+            click.echo(line)
+
+
 async def _asked[A](settings: "Settings", ask: Callable[[Client], Awaitable[A]], timeout_s: float) -> A:
-    async with asyncio.timeout(timeout_s):
-        bus = await nats_bus.connect(
-            settings.nats_url,
-            name="pointsman cli",
-            user=settings.nats_user,
-            password=settings.nats_password,
-            credentials_file=settings.nats_creds_file,
-        )
-        try:
-            return await ask(Client(bus, Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN))))
-        finally:
-            await bus.close()
+    async with asyncio.timeout(timeout_s), _connected(settings) as client:
+        return await ask(client)
+
+
+@asynccontextmanager
+async def _connected(settings: "Settings") -> AsyncIterator[Client]:
+    bus = await nats_bus.connect(
+        settings.nats_url,
+        name="pointsman cli",
+        user=settings.nats_user,
+        password=settings.nats_password,
+        credentials_file=settings.nats_creds_file,
+    )
+    try:
+        yield Client(bus, Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN)))
+    finally:
+        await bus.close()
 
 
 def _user() -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pointsman.contracts.bulk import MaintainManyAnswer
+    from pointsman.contracts.events import TaskEvent
     from pointsman.contracts.explain import Explanation
     from pointsman.contracts.server import Server, ServerPage
     from pointsman.contracts.steering import (
@@ -198,6 +199,29 @@ def explanation(shown: "Explanation") -> str:
         for one in shown.servers
     ]
     return f"{told}\n\n{table(('SERVER', 'ACTIVE', 'ESTIMATE', 'WHY NOT'), rows)}"
+
+
+def event(told: "TaskEvent") -> str:
+    """One line; columns as wide as they usually are."""
+    facts = (
+        f"attempt {told.attempt}" if told.attempt else "",
+        told.server_id or "",
+        told.outcome or "",
+        f"HTTP {told.http_status}" if told.http_status else "",
+        f"{told.progress:g} %" if told.progress is not None else "",
+        f"again at {at(told.run_at)}" if told.run_at else "",
+        told.error or "",
+    )
+    detail = "  ".join(_in_one_line(fact) for fact in facts if fact)
+    moment = f"{datetime.fromtimestamp(told.at / 1000, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return f"{moment}Z  {told.event:<13}  {told.task_id}  {detail}".rstrip()
+
+
+def _in_one_line(text: str) -> str:
+    """What a server said must not steer the terminal."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split())
+    )
 
 
 def _facts(facts: Sequence[tuple[str, object]]) -> str:

@@ -21,8 +21,8 @@ class Hub:
         yield b": pointsman events\n\n"
         try:
             async with aclosing(self._feed.follow(since)) as told:
-                async for frame in told:
-                    yield HEARTBEAT if frame is None else frame
+                async for frames in told:
+                    yield b"".join(frames) or HEARTBEAT
         except Interrupted as error:
             yield notice("interrupted", str(error))
         except PointsmanError as error:

@@ -7,7 +7,7 @@ in the meantime shows in the record that replaced it.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -52,33 +52,44 @@ class Interrupted(Exception):
     """No more comes, for this reason; who comes back with a cursor gets what was missed."""
 
 
-@dataclass(slots=True, eq=False)
 class Reader[T]:
     """What waits for one reader; `why` says why no more comes."""
 
-    queue: asyncio.Queue[tuple[Cursor, T]] = field(default_factory=lambda: asyncio.Queue(QUEUED_MAX))
-    why: str = ""
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Cursor, T]] = []
+        self._woken: asyncio.Future[None] | None = None
+        self.why = ""
 
     def put(self, cursor: Cursor, shown: T) -> None:
-        try:
-            self.queue.put_nowait((cursor, shown))
-        except asyncio.QueueFull:
+        if len(self._waiting) >= QUEUED_MAX:
             self.lose("slow-reader")
+        else:
+            self._waiting.append((cursor, shown))
+            self._wake()
 
     def lose(self, why: str) -> None:
         self.why = self.why or why
-        self.lost.set()
+        self._wake()
 
-    async def next(self) -> tuple[Cursor, T] | None:
-        """None after a while of silence, and when no more comes."""
-        if not self.queue.empty():
-            return self.queue.get_nowait()
-        getting, lost = asyncio.create_task(self.queue.get()), asyncio.create_task(self.lost.wait())
-        done, waiting = await asyncio.wait({getting, lost}, timeout=SILENCE_S, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        return getting.result() if getting in done else None
+    async def next(self) -> list[tuple[Cursor, T]]:
+        """All that waits; nothing after a while of silence, and when no more comes.
+
+        One timer and one future: this runs for each reader at each event.
+        """
+        if not self._waiting and not self.why:
+            loop = asyncio.get_running_loop()
+            self._woken = loop.create_future()
+            silence = loop.call_later(SILENCE_S, self._wake)
+            try:
+                await self._woken
+            finally:
+                silence.cancel()
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
 
 class Feed[T]:
@@ -97,26 +108,22 @@ class Feed[T]:
     def readers(self) -> int:
         return len(self._readers)
 
-    async def follow(self, since: Cursor | None) -> AsyncGenerator[T | None]:
-        """What was missed `since` (None: nothing), then all that comes; None after a while of silence.
+    async def follow(self, since: Cursor | None) -> AsyncGenerator[list[T]]:
+        """What was missed `since` (None: nothing), then all that comes; nothing at first and after a while of silence.
 
         Raises Interrupted when no more comes, 503 when what was missed cannot be read in time.
         """
         reader = Reader[T]()
         await self._join(reader)
         try:
-            yield None
+            yield []
             read = since
             if since is not None:
                 shown, read = await missed(self._bus, since, self._render)
-                for one in shown:
-                    yield one
-            while not reader.lost.is_set():
+                yield shown
+            while not reader.why:
                 found = await reader.next()
-                if found is None:
-                    yield None
-                elif read is None or not found[0].is_within(read):
-                    yield found[1]
+                yield [one for cursor, one in found if read is None or not cursor.is_within(read)]
             raise Interrupted(reader.why)
         finally:
             await self._leave(reader)
