@@ -1,5 +1,6 @@
 """The feed of all events as server-sent events, framed once for all who read."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -13,8 +14,11 @@ READERS_MAX = 1_000
 
 
 class Hub:
+    """`closing` is set when the gateway stops, for the streams that do not come from here."""
+
     def __init__(self, bus: Bus) -> None:
         self._feed = Feed(bus, rendered)
+        self.closing = asyncio.Event()
 
     async def frames(self, since: Cursor | None) -> AsyncIterator[bytes]:
         """What was missed `since` (None: nothing), then all that comes."""
@@ -35,6 +39,7 @@ class Hub:
 
     def stop(self) -> None:
         """End every stream, so that its client comes back elsewhere."""
+        self.closing.set()
         self._feed.stop()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from litestar.types import Receive, Scope, Send
@@ -14,6 +15,7 @@ from pointsman.services.gateway.reply import API_HEADERS, Reply
 
 HEARTBEAT = b": beat\n\n"
 WRITE_S = 30.0
+CLOSING_S = 1.0
 EVENT_STREAM = b"text/event-stream"
 _CURSOR = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})*", re.ASCII)
 
@@ -43,28 +45,42 @@ def cursor_of(field: str, given: str, parts: int) -> tuple[int, ...]:
 
 @dataclass(slots=True)
 class Stream(Reply):
-    """An answer that goes on; `frames` are written as they come and closed with the connection."""
+    """An answer that goes on; `frames` are written as they come and closed with the connection.
+
+    `closing` ends one whose frames do not end by themselves when the gateway stops.
+    """
 
     frames: AsyncIterator[bytes] = field(default_factory=lambda: _none())
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [*API_HEADERS, *self.headers, (b"x-request-id", self.request_id.encode("latin-1"))]
         headers += [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         writing = asyncio.create_task(self._write(send, is_head=scope["method"] == "HEAD"))  # type: ignore[typeddict-item]
-        gone = asyncio.create_task(_disconnected(receive))
+        over = {asyncio.create_task(_disconnected(receive)), asyncio.create_task(self._closed())}
         try:
-            await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writing, *over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (writing, gone):
+            for task in (writing, *over):
                 task.cancel()
-            await asyncio.wait({writing, gone})
-        if (
-            not writing.cancelled()
-            and (error := writing.exception())
-            and not isinstance(error, (OSError, TimeoutError))
-        ):
+            await asyncio.wait({writing, *over})
+        if writing.cancelled():
+            await self._tell_closing(send)
+        elif (error := writing.exception()) and not isinstance(error, (OSError, TimeoutError)):
             raise error
+
+    async def _closed(self) -> None:
+        await self.closing.wait()
+
+    async def _tell_closing(self, send: Send) -> None:
+        if self.closing.is_set():
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    await send(
+                        {"type": "http.response.body", "body": notice("interrupted", "shutdown"), "more_body": True}
+                    )
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, send: Send, *, is_head: bool) -> None:
         if not is_head:

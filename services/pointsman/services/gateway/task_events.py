@@ -22,7 +22,7 @@ async def task_events(ports: Ports, incoming: Incoming) -> Reply:
     incoming.waited = True
     if is_terminal(task.status) and not any(place > seen for place, _ in life_of(task)):
         return Reply(204)
-    return Stream(200, frames=_frames(ports.bus, incoming, seen))
+    return Stream(200, frames=_frames(ports.bus, incoming, seen), closing=ports.hub.closing)
 
 
 async def _frames(bus: Bus, incoming: Incoming, seen: tuple[int, ...]) -> AsyncIterator[bytes]:
