@@ -5,6 +5,7 @@ Exits 1 when a target is missed.
 
 import argparse
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -20,7 +21,7 @@ import psutil
 
 from pointsman.cli.demo_child import StepFailed
 from pointsman.cli.demo_system import System, fresh_folder
-from tests.benchmarks.load import JSON, Accepted, request_body
+from tests.benchmarks.load import JSON, Accepted, in_parallel, request_body
 from tests.benchmarks.rest import start_backend, until_healthy
 
 TARGET_P95_MS = 100.0
@@ -28,13 +29,13 @@ STUCK_MIB_MAX = 64.0
 DROPPED_S_MAX = 60.0
 DRAIN_S_MAX = 12.0
 SINGLE_RATE = 20.0
+AHEAD_MS = 25_000
 STUCK = 20
 STUCK_TASKS = 3_000
 SMALL_BUFFER = 4_096
 CONNECTIONS_MAX = 64
 MIB = 1 << 20
 _AT = re.compile(rb'"event":"([a-z-]+)".*?"at":(\d+)')
-SUBMITTED = b"submitted"
 _END = re.compile(rb"event: (end|interrupted)")
 
 
@@ -43,12 +44,13 @@ class Missed(Exception):
 
 
 class Reader(asyncio.Protocol):
-    """One stream, as raw as it comes: when each event arrived after its time, but for submissions, which are replayed."""
+    """One stream, as raw as it comes: when each event arrived after its time, but for those that are replayed."""
 
     def __init__(self, path: str, host: str, token: str, took_ms: list[float]) -> None:
         self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         self._took_ms = took_ms
         self._rest = b""
+        self._begun_ms = float("inf")
         self.status = b""
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
@@ -62,12 +64,14 @@ class Reader(asyncio.Protocol):
         now_ms = time.time() * 1000
         if not self.status:
             self.status = data[9:12]
+            self._begun_ms = now_ms
             self.begun.set()
         *lines, self._rest = (self._rest + data).split(b"\n\n")
         for line in lines:
-            if (found := _AT.search(line)) and found[1] != SUBMITTED:
-                self._took_ms.append(now_ms - int(found[2]))
-            elif not found and (found := _END.search(line)):
+            if found := _AT.search(line):
+                if int(found[2]) >= self._begun_ms:
+                    self._took_ms.append(now_ms - int(found[2]))
+            elif found := _END.search(line):
                 self.why = found[1]
                 self.ended.set()
 
@@ -114,25 +118,34 @@ class Bench:
     async def everything(self, clients: int, rate: float, seconds: float) -> None:
         took_ms: list[float] = []
         readers = await self.open(["/api/events"] * clients, took_ms)
+        cpu_s = self._cpu_s()
         await self.at_rate(round(rate * seconds), rate)
         await asyncio.sleep(2.0)
         lost = sum(reader.ended.is_set() for reader in readers)
-        shown(f"{clients} readers of everything, {rate:g} tasks/s", took_ms, lost=lost)
+        shown(f"{clients} readers of everything, {rate:g} tasks/s", took_ms, lost=lost, cpu_s=self._cpu_s() - cpu_s)
 
     async def single(self, clients: int, rate: float) -> None:
         took_ms: list[float] = []
-        ahead_ms = 10_000 + clients * 12
-        ids = [
-            await self.submit(number, delayMs=round(ahead_ms - number * 10 + number / rate * 1000))
-            for number in range(clients)
-        ]
+        first_ms = time.time() * 1000 + AHEAD_MS
+        ids: list[str] = []
+
+        async def submit(number: int) -> None:
+            ids.append(await self.submit(number, runAt=round(first_ms + number / rate * 1000)))
+
+        await in_parallel(range(clients), submit)
         readers = await self.open([f"/api/task/{task_id}/events" for task_id in ids], took_ms)
-        opened = len(took_ms)
-        async with asyncio.timeout(ahead_ms / 1000 + clients / rate + 30):
+        if time.time() * 1000 > first_ms:
+            raise Missed("the streams were not open in time: nothing is measured")
+        cpu_s = self._cpu_s()
+        async with asyncio.timeout(AHEAD_MS / 1000 + clients / rate + 30):
             for reader in readers:
                 await reader.ended.wait()
         lost = sum(reader.why != b"end" for reader in readers)
-        shown(f"{clients} readers of one task each, {rate:g} tasks/s", took_ms[opened:], lost=lost)
+        shown(f"{clients} readers of one task each, {rate:g} tasks/s", took_ms, lost=lost, cpu_s=self._cpu_s() - cpu_s)
+
+    def _cpu_s(self) -> float:
+        times = self.gateway.cpu_times()
+        return float(times.user + times.system)
 
     async def stuck(self) -> None:
         """Readers that never read: what the gateway grows by while they are there, and when they are dropped."""
@@ -141,7 +154,7 @@ class Bench:
         sockets = [self._connected(request) for _ in range(STUCK)]
         started = time.monotonic()
         peak = before
-        pushing = asyncio.create_task(self.at_rate(STUCK_TASKS, 150))
+        pushing = asyncio.create_task(in_parallel(range(STUCK_TASKS), self.submit))
         dropped_s = 0.0
         while not pushing.done() or (not dropped_s and time.monotonic() - started < DROPPED_S_MAX):
             await asyncio.sleep(0.25)
@@ -180,7 +193,7 @@ class Bench:
         await asyncio.to_thread(self.gateway.wait, DRAIN_S_MAX + 10)
         took_s = time.monotonic() - started
         told = sum(reader.why == b"interrupted" for reader in readers)
-        print(f"gateway with {len(readers)} open streams: stopped in {took_s:.1f} s, {told} told")
+        print(f"gateway with {len(readers)} open streams: stopped in {took_s:.1f} s, {told} told", flush=True)
         if took_s > DRAIN_S_MAX or told < len(readers):
             raise Missed(f"not within {DRAIN_S_MAX:g} s, or not all told")
 
@@ -189,14 +202,16 @@ def _same(reader: Reader) -> Reader:
     return reader
 
 
-def shown(what: str, took_ms: list[float], *, lost: int) -> None:
+def shown(what: str, took_ms: list[float], *, lost: int, cpu_s: float) -> None:
     ordered = sorted(took_ms)
     if not ordered:
         raise Missed(f"{what}: nothing was told")
     p50, p95, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * part))] for part in (0.5, 0.95, 0.99))
-    print(
-        f"{what}: {len(ordered)} events, p50 {p50:.0f} p95 {p95:.0f} p99 {p99:.0f} ms, {lost} streams lost", flush=True
+    told = f"{len(ordered)} events, p50 {p50:.0f} p95 {p95:.0f} p99 {p99:.0f} ms, {lost} streams lost"
+    cost = (
+        f"gateway {cpu_s / len(ordered) * 1e6:.0f} us CPU per event and reader; load average {os.getloadavg()[0]:.1f}"
     )
+    print(f"{what}: {told}; {cost}", flush=True)
     if p95 > TARGET_P95_MS or lost:
         raise Missed(f"{what}: p95 above {TARGET_P95_MS:g} ms, or streams lost")
 
