@@ -147,7 +147,7 @@ async def test_a_task_s_life_is_told_over_nats_too_and_to_those_who_may_see_it(
         assert [event.event async for event in client.tasks.events(task["id"])] == told
     assert told == ["submitted", "assigned", "attempt-ended", "completed"]
     async with client_of(system, Role.USER, sub="eve") as client:
-        with pytest.raises(PointsmanError, match="no task"):
+        with pytest.raises(PointsmanError, match="not found"):
             await anext(aiter(client.tasks.events(task["id"])))
 
 
@@ -173,7 +173,7 @@ async def test_the_command_prints_the_life_of_a_task(system: SystemUp, admin: Re
     ]
     process = await printed(system, "--task", "task_" + "0" * 32)
     _, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
-    assert (process.returncode, b"no task" in err) == (3, True)
+    assert (process.returncode, b"not found" in err) == (3, True)
 
 
 async def test_the_command_follows_everything_from_a_cursor(system: SystemUp, admin: Rest, fleet: Fleet) -> None:

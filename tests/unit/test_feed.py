@@ -20,6 +20,7 @@ async def test_a_waiting_reader_is_woken() -> None:
     waiting = asyncio.create_task(reader.next())
     await asyncio.sleep(0)
     reader.put(Cursor(1), "a")
+    reader.wake()
     assert await waiting == [(Cursor(1), "a")]
 
 

@@ -21,6 +21,7 @@ from pointsman.services.runtime.follow import Followed, Follower
 
 SILENCE_S = 15.0
 QUEUED_MAX = 2_000
+GATHER_S = 0.02
 MISSED_MAX = 50_000
 CATCH_UP_S = 20.0
 SEQUENCE = "Nats-Sequence"
@@ -61,15 +62,15 @@ class Reader[T]:
         self.why = ""
 
     def put(self, cursor: Cursor, shown: T) -> None:
+        """Seen at the next `wake`."""
         if len(self._waiting) >= QUEUED_MAX:
             self.lose("slow-reader")
         else:
             self._waiting.append((cursor, shown))
-            self._wake()
 
     def lose(self, why: str) -> None:
         self.why = self.why or why
-        self._wake()
+        self.wake()
 
     async def next(self) -> list[tuple[Cursor, T]]:
         """All that waits; nothing after a while of silence, and when no more comes.
@@ -79,7 +80,7 @@ class Reader[T]:
         if not self._waiting and not self.why:
             loop = asyncio.get_running_loop()
             self._woken = loop.create_future()
-            silence = loop.call_later(SILENCE_S, self._wake)
+            silence = loop.call_later(SILENCE_S, self.wake)
             try:
                 await self._woken
             finally:
@@ -87,7 +88,7 @@ class Reader[T]:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
@@ -103,6 +104,7 @@ class Feed[T]:
         self._subscriptions: list[Subscription] = []
         self._forget_reconnect: Callable[[], None] = lambda: None
         self._opening = asyncio.Lock()
+        self._waking: asyncio.TimerHandle | None = None
 
     @property
     def readers(self) -> int:
@@ -171,6 +173,14 @@ class Feed[T]:
             shown = self._render(str(self._cursor), event)
             for reader in self._readers:
                 reader.put(self._cursor, shown)
+            if self._waking is None:
+                self._waking = asyncio.get_running_loop().call_later(GATHER_S, self._wake_all)
+
+    def _wake_all(self) -> None:
+        """A write to each reader costs more than all else, and events come in threes: so they wait for each other."""
+        self._waking = None
+        for reader in self._readers:
+            reader.wake()
 
     def _lose_all(self, why: str) -> None:
         for reader in self._readers:
