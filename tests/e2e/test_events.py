@@ -190,7 +190,7 @@ async def test_the_command_follows_everything_from_a_cursor(system: SystemUp, ad
         async with asyncio.timeout(WITHIN_S):
             while True:
                 event = json.loads(await process.stdout.readline())
-                assert event["taskId"] != first["id"]
+                assert event["taskId"] != first["id"] or event["event"] != "completed"
                 if event["taskId"] == missed["id"] and event["event"] == "completed":
                     break
     finally:
@@ -223,9 +223,9 @@ async def test_a_cursor_outlives_restarts_of_the_gateway_and_of_the_broker() -> 
             missed = await eventually_done(system)
             async with following(system, "/api/events", last=cursor) as events:
                 found = [frame async for frame in until_completed(events, missed)]
-            told = [frame["data"].get("taskId") for frame in found]
-            assert missed in told
-            assert task["id"] not in told or program == "nats"
+            ended = [frame["data"].get("taskId") for frame in found if frame["event"] == "completed"]
+            assert ended[-1] == missed
+            assert task["id"] not in ended
 
 
 async def eventually_done(system: SystemUp) -> str:
