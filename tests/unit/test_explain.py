@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pointsman.contracts.base import encode
 from pointsman.contracts.explain import Explanation, Gate
-from pointsman.contracts.limits import Limit, PoolSettings, Rate, TypeSettings
+from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
+from pointsman.contracts.record import Attempt
 from pointsman.contracts.server import HealthState, ServerHealth
 from pointsman.services.balancer.explain import ahead, explanation, reason
 from pointsman.services.balancer.model import Model
-from pointsman.services.runtime.outcomes import Failed
+from pointsman.services.runtime.outcomes import Failed, cancel
 from tests.unit.test_model import NOW, a_lease, a_model, a_record, decide, fold, fold_lease, settle
 
 
@@ -153,3 +155,77 @@ def test_the_place_in_line_is_the_one_in_which_it_begins(seed: int) -> None:
         position = said[task_id]
         assert position is not None
         assert abs(position - place) <= 3, (task_id, position, place)
+
+
+def a_pool_that_started(per_second: int, model: Model, *, idle_s: int = 0) -> Model:
+    """Tasks that began at this pace for a minute, and then none."""
+    model.pools.seen("default", 0.0)
+    for second in range(60 + idle_s):
+        for _ in range(per_second if second < 60 else 0):
+            model.pools.began("default", is_retry=False)
+        model.tick(NOW, second)
+    return model
+
+
+@pytest.mark.parametrize("idle_s", [60, 600, 5_000, 9_000])
+def test_after_a_long_rest_no_eta_is_better_than_the_end_of_time(idle_s: int) -> None:
+    model = a_pool_that_started(10, a_yard(5, limit=1), idle_s=idle_s)
+    assert decide(model) is not None
+    said = explain(model, "t3")
+    assert (said.gate, said.ahead) == (Gate.SERVER, 2)
+    assert said.eta is None or said.eta - NOW < 8 * 86_400_000
+    assert encode(said)
+
+
+@pytest.mark.parametrize("scope", [Gate.TYPE_LIMIT, Gate.KEY_LIMIT, Gate.POOL_LIMIT])
+def test_nobody_is_promised_a_time_at_a_gate_that_lets_nobody_pass(scope: Gate) -> None:
+    model, none = a_pool_that_started(10, a_yard(5, concurrency_key="k", limit=9)), Limit(max_concurrent=0)
+    model.pools.set_type("resize", TypeSettings(type="resize", limit=none) if scope is Gate.TYPE_LIMIT else None, 0.0)
+    model.pools.set_key("k", KeySettings(key="k", limit=none) if scope is Gate.KEY_LIMIT else None, 0.0)
+    model.pools.set_pool("default", PoolSettings(limit=none) if scope is Gate.POOL_LIMIT else None, 0.0)
+    assert decide(model) is None
+    said = explain(model, "t3")
+    assert (said.gate, said.ahead, said.eta) == (scope, 3, None)
+
+
+def test_nobody_is_promised_a_time_while_no_server_serves() -> None:
+    model = a_pool_that_started(10, a_yard(3))
+    model.fleet.set_health("a", ServerHealth(state=HealthState.UNHEALTHY, registered_at=1))
+    said = explain(model, "t2")
+    assert (said.gate, said.eta) == (Gate.SERVER, None)
+
+
+def test_the_eta_at_a_rate_follows_the_rate_whatever_else_the_pool_does() -> None:
+    model = a_pool_that_started(10, a_yard(12, limit=99))
+    limit = Limit(rate=Rate(per_second=0.5, burst=1))
+    model.pools.set_type("resize", TypeSettings(type="resize", limit=limit), NOW / 1000)
+    assert decide(model) is not None
+    assert decide(model) is None
+    said = explain(model, "t9")
+    assert (said.gate, said.ahead) == (Gate.TYPE_LIMIT, 10)
+    assert said.eta is not None
+    assert 21_900 <= said.eta - NOW <= 22_100
+
+
+def test_the_eta_at_a_limit_follows_what_its_tasks_take() -> None:
+    model = a_pool_that_started(10, a_yard(12, limit=99))
+    succeeded = Attempt(number=1, server_id="a", started_at=NOW - 4_000, finished_at=NOW, outcome="succeeded")
+    model.fleet.observe("resize", succeeded, NOW / 1000)
+    model.pools.set_type("resize", TypeSettings(type="resize", limit=Limit(max_concurrent=2)), NOW / 1000)
+    assert decide(model)
+    assert decide(model)
+    assert decide(model) is None
+    said = explain(model, "t9")
+    assert (said.gate, said.ahead) == (Gate.TYPE_LIMIT, 9)
+    assert said.eta is not None
+    assert 19_900 <= said.eta - NOW <= 20_100
+
+
+def test_those_that_wait_no_longer_are_not_counted_as_ahead() -> None:
+    model = a_model(("a",), limit=1)
+    records = [a_record(f"t{n:02}", priority=n % 2, fairness_key=("x", "y")[n % 3 == 0]) for n in range(40)]
+    for n, record in enumerate(records):
+        fold(model, record, n + 1)
+    for n, record in enumerate(records[:39]):
+        fold(model, cancel(record, None, None, NOW), 100 + n)
+    assert explain(model, "t39").ahead == 0

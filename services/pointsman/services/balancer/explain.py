@@ -12,16 +12,22 @@ from pointsman.services.balancer.model import Model
 
 SERVERS_MAX = 100
 CHUNK = 20_000
+ETA_MS_MAX = 7 * 86_400_000
+"""What is further away than a week is a guess that helps nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`opens_at` is when time alone opens the gate, in ms since the epoch."""
+    """`opens_at` is when time alone opens the gate, in ms since the epoch; `per_s` is how many pass it per second.
+
+    None: as many as the pool starts. 0: nobody, until somebody changes something.
+    """
 
     gate: Gate | None
     detail: str
     opens_at: int | None = None
     is_in_line: bool = False
+    per_s: float | None = None
 
 
 def reason(model: Model, entry: Entry, *, executors: int, now: int, now_s: float) -> Reason:
@@ -37,10 +43,10 @@ def reason(model: Model, entry: Entry, *, executors: int, now: int, now_s: float
         return Reason(Gate.EXECUTOR, "no executor is alive")
     pool = model.pending.gates.get(gates.GateId(Gate.POOL_LIMIT, entry.shape.pool))
     if pool is not None and model.pending.gates.room(pool, now, now_s) < 1:
-        return _limited(model, pool, now, now_s)
+        return _limited(model, entry, pool, now, now_s)
     closed = model.pending.gate_of(entry, now, now_s)
     if closed is not None:
-        return _limited(model, closed, now, now_s)
+        return _limited(model, entry, closed, now, now_s)
     return _no_server(model, entry, now)
 
 
@@ -53,7 +59,7 @@ def _delayed(entry: Entry) -> Reason:
     return Reason(Gate.BACKOFF, f"{said} after {_counted(len(lease.attempts), 'attempt')}{last}", entry.due)
 
 
-def _limited(model: Model, gate: gates.Gate, now: int, now_s: float) -> Reason:
+def _limited(model: Model, entry: Entry, gate: gates.Gate, now: int, now_s: float) -> Reason:
     opens_at = gate.opens_at(now, now_s)
     what = f"{_SCOPES.get(gate.id.scope, gate.id.scope)} {gate.id.name}"
     if gate.id.scope is Gate.AFFINITY:
@@ -65,12 +71,21 @@ def _limited(model: Model, gate: gates.Gate, now: int, now_s: float) -> Reason:
         return Reason(Gate.BLOCKED, f"{what}: a server asked to wait (Retry-After)", opens_at, is_in_line=True)
     running = model.pending.gates.running(gate)
     if gate.limit is not None and running >= gate.limit:
-        return Reason(gate.id.scope, f"{what}: {running} of at most {gate.limit} run", is_in_line=True)
+        detail = f"{what}: {running} of at most {gate.limit} run"
+        return Reason(gate.id.scope, detail, is_in_line=True, per_s=_turnover(model, entry, gate.limit, now_s))
     if gate.bucket is not None:
-        return Reason(
-            gate.id.scope, f"{what}: at most {gate.bucket.rate.per_second:g}/s begin", opens_at, is_in_line=True
-        )
+        rate = gate.bucket.rate.per_second
+        return Reason(gate.id.scope, f"{what}: at most {rate:g}/s begin", opens_at, is_in_line=True, per_s=rate)
     return Reason(Gate.TURN, "others are first", is_in_line=True)
+
+
+def _turnover(model: Model, entry: Entry, limit: int, now_s: float) -> float | None:
+    """How many per second so many slots let begin, at the time that tasks of this type are known to take."""
+    if not limit:
+        return 0.0
+    servers = model.fleet.matching(entry.shape.requirement)
+    known = [ms for server in servers if (ms := server.estimator.read_ms(entry.shape.type, now_s)) > 0]
+    return limit * len(known) / sum(known) * 1000 if known else None
 
 
 _SCOPES = {
@@ -88,9 +103,8 @@ def _no_server(model: Model, entry: Entry, now: int) -> Reason:
         needs = f" with {', '.join(sorted(entry.shape.capabilities))}" if entry.shape.capabilities else ""
         return Reason(Gate.NO_SERVER, f"no server{needs} is registered in pool {entry.shape.pool}")
     if not model.fleet.has_free(requirement, now):
-        return Reason(
-            Gate.SERVER, f"none of {_counted(len(matching), 'matching server')} takes a task now", is_in_line=True
-        )
+        detail = f"none of {_counted(len(matching), 'matching server')} takes a task now"
+        return Reason(Gate.SERVER, detail, is_in_line=True, per_s=None if any(one.serves for one in matching) else 0.0)
     return Reason(Gate.TURN, "others are first", is_in_line=True)
 
 
@@ -186,11 +200,19 @@ def explanation(model: Model, entry: Entry, why: Reason, before: int | None, *, 
 
 
 def _eta(why: Reason, before: int | None, pace: float, now: int) -> int | None:
+    """When those that go first have begun, at the gate's own pace or that of the pool."""
     if why.gate is None or why.gate is Gate.NO_SERVER:
         return None
+    per_s = why.per_s if why.per_s is not None else pace
     if why.opens_at is not None:
-        return why.opens_at + (round(before / pace * 1000) if before and pace else 0)
-    return now + round((before + 1) / pace * 1000) if before is not None and pace > 0 else None
+        return why.opens_at + (_takes_ms(before or 0, per_s) or 0)
+    wait_ms = _takes_ms(before + 1, per_s) if before is not None else None
+    return now + wait_ms if wait_ms is not None else None
+
+
+def _takes_ms(count: int, per_s: float) -> int | None:
+    """None: longer than a guess is good for."""
+    return round(count / per_s * 1000) if per_s > 0 and count * 1000 <= per_s * ETA_MS_MAX else None
 
 
 def _counted(count: int, what: str) -> str:
