@@ -2,6 +2,9 @@
 
 from random import Random
 
+import pytest
+
+from pointsman.contracts.limits import Limit, TypeSettings
 from pointsman.contracts.record import TaskHead, TaskNeeds
 from pointsman.services.balancer.entry import Entry, Shapes, State
 from pointsman.services.balancer.pending import PendingIndex
@@ -148,3 +151,36 @@ def test_any_order_of_waiting_leaving_and_waiting_again_lets_everybody_through()
             entry.due = NOW + rng.randrange(5)
             index.add(entry, NOW, 0.0)
         assert sorted(taken(index)) == sorted(entry.id for entry in entries)
+
+
+def weight_of(index: PendingIndex) -> int:
+    """How many things the heaps hold, whether they still matter or not."""
+    lines = [line for line in index._lines.values()]
+    levels = [level for line in lines for level in line.levels.values()]
+    gates = [queue for gate in index.gates for queue in gate.queues.values()]
+    return (
+        sum(len(waiting._heap) for level in levels for waiting in level.by_key.values())
+        + sum(len(level._heads) for level in levels)
+        + sum(len(lane._heap) for lane in index.gates.lanes())
+        + sum(len(queue._lanes) for queue in gates)
+    )
+
+
+@pytest.mark.parametrize("is_limited", [False, True], ids=["in line", "at a gate"])
+@pytest.mark.parametrize("waits", [1, 50])
+def test_what_leaves_without_being_taken_here_does_not_pile_up(waits: int, is_limited: bool) -> None:
+    """So a standby sees all tasks: they become due, and another process begins them."""
+    index = PendingIndex()
+    if is_limited:
+        index.gates.set_type("a", TypeSettings(type="a", limit=Limit(max_concurrent=0)), 0.0)
+    rng, here = Random(7), list[Entry]()
+    for n in range(10_000):
+        here.append(an_entry(f"t{n:05}", due=NOW + n, fairness_key=f"f{n % 7}"))
+        index.add(here[-1], NOW + n, 0.0)
+        if len(here) > waits:
+            index.forget(here.pop(rng.randrange(len(here)) if n % 2 else 0))
+    assert index.count == waits
+    assert weight_of(index) < 3_000
+    for entry in here:
+        index.forget(entry)
+    assert (index.count, index.by_pool()) == (0, {})

@@ -9,6 +9,7 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.services.balancer import gate as gates
 from pointsman.services.balancer.entry import Entry, State
 from pointsman.services.balancer.model import Model
+from pointsman.services.balancer.waiting import Waiting
 
 SERVERS_MAX = 100
 CHUNK = 20_000
@@ -115,26 +116,25 @@ class Flow:
     key: str
     tag: float
     weight: int
-    place: object
-    heap: list[tuple[int, str, Entry]]
+    place: Waiting
 
 
 def ahead(model: Model, entry: Entry) -> Iterator[int]:
     """How many go first, counted piece by piece, so that a million do not hold up the rest of the process."""
     before, flows = _beside(model, entry)
     yield before
-    own = next((flow for flow in flows if flow.place is entry.place and flow.key == entry.fairness_key), None)
+    own = next((flow for flow in flows if flow.place is entry.place), None)
     if own is None:
         return
     rank, mine = 0, (entry.due, entry.id)
-    queued = own.heap.copy()
+    queued = own.place.queued.copy()
     for start in range(0, len(queued), CHUNK):
         found = sum(one[:2] < mine and one[2].place is own.place for one in queued[start : start + CHUNK])
         rank += found
         yield found
     tag = own.tag + rank / own.weight
     yield sum(
-        min(len(flow.heap), max(0, math.ceil((tag - flow.tag) * flow.weight))) for flow in flows if flow is not own
+        min(flow.place.count, max(0, math.ceil((tag - flow.tag) * flow.weight))) for flow in flows if flow is not own
     )
 
 
@@ -144,21 +144,21 @@ def _beside(model: Model, entry: Entry) -> tuple[int, list[Flow]]:
     if isinstance(place, gates.Lane):
         lanes = [lane for lane in model.pending.gates.lanes() if lane.gate is place.gate]
         lanes = [lane for lane in lanes if lane.id.requirement == shape.requirement]
-        higher = sum(len(lane.queued) for lane in lanes if lane.id.priority > shape.priority)
-        same = [(lane.id.fairness_key, lane, lane.queued) for lane in lanes if lane.id.priority == shape.priority]
+        higher = sum(lane.count for lane in lanes if lane.id.priority > shape.priority)
+        same = [(lane.id.fairness_key, lane) for lane in lanes if lane.id.priority == shape.priority]
         return higher, _flows(model, entry, same)
     line = model.pending.line(shape.requirement)
     if line is None:
         return 0, []
-    higher = sum(len(heap) for p, level in line.levels.items() if p > shape.priority for heap in level.queued.values())
-    level = line.levels[shape.priority]
-    return higher, _flows(model, entry, ((key, level, heap) for key, heap in level.queued.items()))
+    levels = (level for priority, level in line.levels.items() if priority > shape.priority)
+    higher = sum(waiting.count for level in levels for waiting in level.by_key.values())
+    return higher, _flows(model, entry, line.levels[shape.priority].by_key.items())
 
 
-def _flows(model: Model, entry: Entry, found: Iterable[tuple[str, object, list[tuple[int, str, Entry]]]]) -> list[Flow]:
+def _flows(model: Model, entry: Entry, found: Iterable[tuple[str, Waiting]]) -> list[Flow]:
     fairness, pool = model.pending.fairness, entry.shape.pool
     shares = fairness.of(pool, entry.shape.priority)
-    return [Flow(key, shares.tag(key), fairness.weight(pool, key), place, heap) for key, place, heap in found]
+    return [Flow(key, shares.tag(key), fairness.weight(pool, key), place) for key, place in found]
 
 
 def refusals(model: Model, entry: Entry, now: int, now_s: float) -> tuple[ServerRefusal, ...]:

@@ -9,6 +9,7 @@ from pointsman.contracts.limits import Limit
 from pointsman.services.balancer.entry import Entry, Requirement
 from pointsman.services.balancer.fairness import Shares
 from pointsman.services.balancer.token_bucket import TokenBucket
+from pointsman.services.balancer.waiting import SPARE, Waiting
 
 Urgency = tuple[int, float, int, str]
 """-priority, start tag of the fairness key, due time, id."""
@@ -38,53 +39,33 @@ class LaneId(NamedTuple):
     fairness_key: str
 
 
-class Lane:
+class Lane(Waiting):
     """Tasks that pass the same gates, while one of these is closed: of one priority and fairness key, by due time."""
 
-    __slots__ = ("_heap", "_shares", "gate", "id")
+    __slots__ = ("_shares", "gate", "id")
 
     def __init__(self, lane_id: LaneId, shares: Shares) -> None:
+        super().__init__()
         self.id = lane_id
         self.gate: Gate | None = None
         self._shares = shares
-        self._heap: list[tuple[int, str, Entry]] = []
 
     def __lt__(self, other: "Lane") -> bool:
         """Only for heaps that hold a lane twice: any order will do."""
         return False
 
-    @property
-    def queued(self) -> list[tuple[int, str, Entry]]:
-        """All there is; it may hold entries that no longer wait."""
-        return self._heap
-
-    def add(self, entry: Entry) -> bool:
-        """Whether the entry is now the first."""
-        entry.place = self
-        heapq.heappush(self._heap, (entry.due, entry.id, entry))
-        return self._heap[0][2] is entry
-
     def urgency(self) -> Urgency | None:
         """Of the first that waits here; None when nobody does."""
-        while self._heap:
-            due, entry_id, entry = self._heap[0]
-            if entry.place is self and entry.due == due:
-                return -self.id.priority, self._shares.tag(self.id.fairness_key), due, entry_id
-            heapq.heappop(self._heap)
-        return None
+        first = self.first()
+        if first is None:
+            return None
+        return -self.id.priority, self._shares.tag(self.id.fairness_key), first[0], first[1]
 
-    def forget(self, entry: Entry) -> None:
-        """The entry waits no longer; it is dropped when it comes up."""
-        was_first = self._heap[0][2] is entry
-        entry.place = None
+    def forget(self, entry: Entry) -> bool:
+        was_first = super().forget(entry)
         if was_first and self.gate is not None:
             self.gate.keep(self)
-
-    def take(self) -> Entry:
-        """Remove the first; there must be one."""
-        entry = heapq.heappop(self._heap)[2]
-        entry.place = None
-        return entry
+        return was_first
 
 
 class Queue:
@@ -94,14 +75,23 @@ class Queue:
     wait for a server that will not come, so each has as many as there is room for.
     """
 
-    __slots__ = ("_lanes", "loose")
+    __slots__ = ("_lanes", "_sweep_at", "loose")
 
     def __init__(self) -> None:
         self.loose: dict[str, int] = {}
         self._lanes: list[tuple[Urgency, Lane]] = []
+        self._sweep_at = SPARE
 
     def keep(self, urgency: Urgency, lane: Lane) -> None:
         heapq.heappush(self._lanes, (urgency, lane))
+        if len(self._lanes) > self._sweep_at:
+            self._sweep(lane.gate)
+
+    def _sweep(self, gate: "Gate | None") -> None:
+        lanes = dict.fromkeys(lane for _, lane in self._lanes if lane.gate is gate)
+        self._lanes = [(urgency, lane) for lane in lanes if (urgency := lane.urgency()) is not None]
+        heapq.heapify(self._lanes)
+        self._sweep_at = 2 * len(self._lanes) + SPARE
 
     def first(self, gate: "Gate") -> Lane | None:
         """The lane whose first is the most urgent; what is outdated is mended when it comes up."""

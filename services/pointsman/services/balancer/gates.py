@@ -166,7 +166,7 @@ class Gates:
     def unpark(self, entry: Entry, lane: Lane) -> None:
         """The entry waits no longer."""
         lane.forget(entry)
-        if lane.urgency() is None:
+        if not lane.count:
             self._drop(lane)
 
     def left(self, entry: Entry) -> None:
@@ -230,10 +230,8 @@ class Gates:
             passed.append(gate)
         for one in passed:
             one.queue(lane.id.requirement).loose[entry.id] = lane.id.priority
-        if lane.urgency() is None:
+        if not lane.count:
             self._drop(lane)
-        else:
-            gate.keep(lane)
         return entry
 
     def _drop(self, lane: Lane) -> None:

@@ -4,71 +4,65 @@ import heapq
 
 from pointsman.services.balancer.entry import Entry, Requirement
 from pointsman.services.balancer.fairness import Fairness, Shares
+from pointsman.services.balancer.waiting import SPARE, Queued, Waiting
 
-Queued = tuple[int, str, Entry]
 Order = tuple[int, float, int, str]
 """What goes first: -priority, start tag of its fairness key, due time, id."""
 
 
 class Level:
-    """One priority of one line: a heap per fairness key, and a heap of their heads by start tag.
+    """One priority of one line: those that wait per fairness key, and a heap of the first of each by start tag.
 
-    A head in `_heads` that is outdated (taken, no longer waiting, its key's tag moved on) is mended when it comes up.
+    A head in `_heads` that is outdated (no longer the first of its key, its key's tag moved on) is mended when it comes up.
     """
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._heaps: dict[str, list[Queued]] = {}
         self._heads: list[tuple[float, int, str, str]] = []
+        self.by_key: dict[str, Waiting] = {}
 
     def add(self, entry: Entry) -> None:
-        heap = self._heaps.setdefault(entry.fairness_key, [])
-        queued = (entry.due, entry.id, entry)
-        heapq.heappush(heap, queued)
-        if heap[0] is queued:
-            self._show(queued)
+        waiting = self.by_key.get(entry.fairness_key)
+        if waiting is None:
+            waiting = self.by_key[entry.fairness_key] = Waiting()
+        if waiting.add(entry):
+            self._show(entry.fairness_key, waiting)
 
     def head(self) -> tuple[float, Entry] | None:
         """The next entry and the start tag of its key."""
         while self._heads:
             tag, due, entry_id, key = self._heads[0]
-            heap = self._heaps.get(key)
-            if not heap or (due, entry_id) != heap[0][:2]:
+            waiting = self.by_key.get(key)
+            first = waiting.first() if waiting is not None else None
+            if first is None or (due, entry_id) != first[:2]:
                 heapq.heappop(self._heads)
-            elif not self._waits(heap[0]):
-                self._next(key, heap)
             elif tag < self._shares.tag(key):
-                self._show(heap[0], in_place=True)
+                heapq.heapreplace(self._heads, self._head(key, first))
             else:
-                return tag, heap[0][2]
+                return tag, first[2]
         return None
 
-    def take(self, entry: Entry) -> None:
-        """Remove the head."""
-        self._next(entry.fairness_key, self._heaps[entry.fairness_key])
+    def forget(self, entry: Entry) -> None:
+        """The entry waits here no longer."""
+        key = entry.fairness_key
+        waiting = self.by_key[key]
+        was_first = waiting.forget(entry)
+        if not waiting.count:
+            del self.by_key[key]
+        elif was_first:
+            self._show(key, waiting)
 
-    @property
-    def queued(self) -> dict[str, list[Queued]]:
-        """All there is, by fairness key; it may hold entries that no longer wait."""
-        return self._heaps
+    def _show(self, key: str, waiting: Waiting) -> None:
+        first = waiting.first()
+        if first is not None:
+            heapq.heappush(self._heads, self._head(key, first))
+        if len(self._heads) > 2 * len(self.by_key) + SPARE:
+            firsts = ((name, one.first()) for name, one in self.by_key.items())
+            self._heads = [self._head(name, first) for name, first in firsts if first is not None]
+            heapq.heapify(self._heads)
 
-    def _next(self, key: str, heap: list[Queued]) -> None:
-        heapq.heappop(heap)
-        if heap:
-            self._show(heap[0])
-        else:
-            del self._heaps[key]
-
-    def _show(self, queued: Queued, *, in_place: bool = False) -> None:
-        """As it was queued: its entry may be due at another time by now, and then it is dropped when it comes up."""
-        due, entry_id, entry = queued
-        head = (self._shares.tag(entry.fairness_key), due, entry_id, entry.fairness_key)
-        put = heapq.heapreplace if in_place else heapq.heappush
-        put(self._heads, head)
-
-    def _waits(self, queued: Queued) -> bool:
-        due, _, entry = queued
-        return entry.place is self and entry.due == due
+    def _head(self, key: str, first: Queued) -> tuple[float, int, str, str]:
+        return self._shares.tag(key), first[0], first[1], key
 
 
 class Line:
@@ -91,7 +85,6 @@ class Line:
         if level is None:
             level = self.levels[priority] = Level(self._fairness.of(self.pool, priority))
             self._priorities = sorted(self.levels, reverse=True)
-        entry.place = level
         level.add(entry)
         self.count += 1
 
@@ -103,12 +96,7 @@ class Line:
                 return (-priority, tag, entry.due, entry.id), entry
         return None
 
-    def take(self, entry: Entry) -> None:
-        """Remove the head."""
-        self.levels[entry.shape.priority].take(entry)
-        self.forget(entry)
-
     def forget(self, entry: Entry) -> None:
-        """The entry waits here no longer; it is dropped from its heap when it comes up."""
-        entry.place = None
+        """The entry waits here no longer, be it the head or any other."""
+        self.levels[entry.shape.priority].forget(entry)
         self.count -= 1

@@ -40,7 +40,7 @@ class PendingIndex:
 
     def begin(self, entry: Entry, now_s: float) -> None:
         """The head of a line begins: at the expense of its fairness key and its rates."""
-        self._lines[entry.shape.requirement].take(entry)
+        self._lines[entry.shape.requirement].forget(entry)
         self._uncount(entry)
         self.gates.left(entry)
         self.gates.spend(entry, now_s)
@@ -66,7 +66,7 @@ class PendingIndex:
             gate = self.gates.closed(found[1], now, now_s)
             if gate is None:
                 return found
-            line.take(found[1])
+            line.forget(found[1])
             self.gates.left(found[1])
             self.gates.park(found[1], gate, now, now_s)
         self._is_unsettled = True
@@ -75,7 +75,7 @@ class PendingIndex:
     def set_aside(self, entry: Entry, wait: Wait, now: int, now_s: float) -> Line:
         """The head of a line cannot be placed for a reason of its own; the line it stood in."""
         line = self._lines[entry.shape.requirement]
-        line.take(entry)
+        line.forget(entry)
         self.gates.left(entry)
         if wait.server_id is not None:
             self.gates.await_server(entry, wait.server_id, now, now_s)
