@@ -328,6 +328,17 @@ async def test_an_unknown_algorithm_is_400_and_the_names_are_listed(yard: Yard) 
         assert (await client.balancer.switch(name)).algorithm in ALGORITHM_NAMES
 
 
+async def test_a_switch_of_an_unknown_pool_is_400_and_the_pools_are_listed(yard: Yard) -> None:
+    await yard.balancer("one")
+    client = Client(yard.bus, OPERATOR)
+    await client.pools.change("west", PoolPatch(max_backlog=7))
+    with pytest.raises(PointsmanError) as refusal:
+        await client.balancer.switch("first", "wset")
+    assert (refusal.value.status, refusal.value.errors[0].field) == (400, "pool")
+    assert "there is: default, west" in refusal.value.detail
+    assert (await client.balancer.switch("first", "west")).algorithm == "first"
+
+
 async def test_a_switch_reaches_the_standby_and_survives_a_restart(yard: Yard) -> None:
     for name in ("one", "two"):
         await yard.balancer(name)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from pointsman.client.bus import Bus, Message
-from pointsman.client.call import call
+from pointsman.client.call import REPEAT_S, call
 from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame, PoolLoad
@@ -461,6 +461,26 @@ async def test_another_s_task_does_not_exist_and_is_not_steered(desk: Desk) -> N
     assert (await refused(desk.as_(BOB).tasks.update(task.id, an_update()))).status in (403, 404)
     assert (await desk.as_(VIEWER).tasks.get(task.id)).id == task.id
     assert (await desk.as_(OPERATOR).tasks.cancel(task.id)).success
+
+
+async def test_a_leader_that_is_absent_or_frozen_is_told_as_the_gate_before_a_caller_asks_again(fake_desk: Desk) -> None:
+    task, loop = await fake_desk.submit(), asyncio.get_running_loop()
+
+    async def explained_in_time() -> None:
+        asked_s = loop.time()
+        said = await fake_desk.as_(ANN).tasks.explain(task.id)
+        assert (said.gate, said.status) == ("leader", "PENDING")
+        assert loop.time() - asked_s < REPEAT_S
+
+    await explained_in_time()
+
+    async def freeze(_: Call) -> Answer:
+        await asyncio.sleep(3600)
+        raise AssertionError("nobody waits that long")
+
+    frozen = await serve(fake_desk.bus, "balancer", "1.0.0", [Verb("explain", freeze)])
+    await explained_in_time()
+    await frozen.drain()
 
 
 async def test_what_never_was_is_404(desk: Desk) -> None:

@@ -127,7 +127,7 @@ def ahead(model: Model, entry: Entry) -> Iterator[int]:
     if own is None:
         return
     rank, mine = 0, (entry.due, entry.id)
-    queued = own.place.queued.copy()
+    queued = own.place.queued
     for start in range(0, len(queued), CHUNK):
         found = sum(one[:2] < mine and one[2].place is own.place for one in queued[start : start + CHUNK])
         rank += found

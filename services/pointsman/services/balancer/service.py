@@ -48,7 +48,7 @@ log = structlog.get_logger()
 STEP_S = 1.0
 AUDIT_S = 60.0
 PROBE_MS = 2_000
-EXPLAIN_CONCURRENCY = 4
+EXPLAIN_CONCURRENCY = 64
 
 _ID = msgspec.json.Decoder(TaskId)
 _BEAT = msgspec.json.Decoder(ExecutorBeat)

@@ -1,5 +1,6 @@
 """The verbs by which settings are read and changed; every replica answers them, whoever leads."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -42,6 +43,7 @@ READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 WRITERS = (Role.OPERATOR, Role.ADMIN)
 READS = ("pool.list", "pool.get", "type.list", "type.get", "limit.list")
 CONCURRENCY = 32
+POOL_LOOKS, POOL_LOOK_S = 10, 0.05
 
 _PAGE = msgspec.json.Decoder(PageRequest)
 _POOL = msgspec.json.Decoder(PoolName)
@@ -195,6 +197,7 @@ class SettingsDesk:
         """The algorithm of a pool, the rest of its settings as it is."""
         request = call.decode(_ALGORITHM)
         algorithm = rules.algorithm_of(request.algorithm)
+        await self._check_pool(request.pool)
 
         def wanted(held: Settings | None) -> Settings:
             assert held is None or isinstance(held, PoolSettings)
@@ -242,6 +245,15 @@ class SettingsDesk:
         if stored.settings is None and name not in self._pools():
             raise rules.absent(Kind.POOL, name, list(self._pools()))
         return stored
+
+    async def _check_pool(self, name: str) -> None:
+        """400 that lists the pools; `pool.change` makes new ones. A server that has just been registered may be on its way."""
+        for _ in range(POOL_LOOKS):
+            if name in self._pools():
+                return
+            await asyncio.sleep(POOL_LOOK_S)
+        if (await self._store.get(Kind.POOL, name)).settings is None:
+            raise rules.unknown_pool(name, self._pools())
 
     def _absent(self, kind: Kind, name: str) -> Exception:
         return rules.absent(kind, name, [stored.name for stored in self._book.held(kind)], "is not declared")

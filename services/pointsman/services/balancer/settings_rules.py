@@ -1,6 +1,7 @@
 """Pure rules of live settings: what a request asks for, what an edit or an undo makes of the stored record."""
 
 import re
+from collections.abc import Collection
 
 import msgspec
 from msgspec import UNSET
@@ -168,11 +169,17 @@ def check_room(kind: Kind, count: int) -> None:
 
 def absent(kind: Kind, name: str, known: list[str], what: str = "") -> PointsmanError:
     """404 that lists up to 20 of what exists."""
-    if not known:
-        return not_found(f"{kind} {name} {what or 'does not exist'}; there is none")
-    listed = ", ".join(sorted(known)[:NAMES_LISTED_MAX])
-    more = f" and {len(known) - NAMES_LISTED_MAX} more" if len(known) > NAMES_LISTED_MAX else ""
-    return not_found(f"{kind} {name} {what or 'does not exist'}; there is: {listed}{more}")
+    return not_found(f"{kind} {name} {what or 'does not exist'}; there is{f': {_listed(known)}' if known else ' none'}")
+
+
+def unknown_pool(name: str, known: Collection[str]) -> PointsmanError:
+    """400 that lists up to 20 of the pools."""
+    return invalid("pool", f"unknown: {name}; there is: {_listed(known)}")
+
+
+def _listed(names: Collection[str]) -> str:
+    more = f" and {len(names) - NAMES_LISTED_MAX} more" if len(names) > NAMES_LISTED_MAX else ""
+    return ", ".join(sorted(names)[:NAMES_LISTED_MAX]) + more
 
 
 def blank_of(kind: Kind, name: str) -> Settings:

@@ -13,7 +13,8 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.subjects import verb
 from pointsman.services.runtime.task_store import StoredTask
 
-LEADER_TIMEOUT_S = 5.0
+LEADER_TIMEOUT_S = 2.0
+"""Below what our own caller waits before it asks again, with the 2 s in which an absent leader is looked for."""
 NOT_FOUND, UNAVAILABLE = 404, 503
 
 _EXPLANATION = msgspec.json.Decoder(Explanation)
@@ -35,7 +36,7 @@ async def explained(bus: Bus, task: StoredTask, actor: Actor, now: int) -> Expla
         if error.status == NOT_FOUND:
             return _of_record(task, Gate.TURN, "has just been written, the balancer reads it", now)
         if error.status == UNAVAILABLE:
-            return _of_record(task, Gate.LEADER, "no balancer leads at the moment", now)
+            return _of_record(task, Gate.LEADER, f"no balancer leads at the moment: {error.detail}", now)
         raise
     return _EXPLANATION.decode(answer.data)
 
