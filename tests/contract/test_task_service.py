@@ -463,7 +463,9 @@ async def test_another_s_task_does_not_exist_and_is_not_steered(desk: Desk) -> N
     assert (await desk.as_(OPERATOR).tasks.cancel(task.id)).success
 
 
-async def test_a_leader_that_is_absent_or_frozen_is_told_as_the_gate_before_a_caller_asks_again(fake_desk: Desk) -> None:
+async def test_a_leader_that_is_absent_or_frozen_is_told_as_the_gate_before_a_caller_asks_again(
+    fake_desk: Desk,
+) -> None:
     task, loop = await fake_desk.submit(), asyncio.get_running_loop()
 
     async def explained_in_time() -> None:

@@ -112,7 +112,19 @@ def test_settings_that_are_gone_do_not_bound() -> None:
 def test_retry_after_is_when_the_excess_has_ended_within_bounds(excess: int, drain_per_s: float) -> None:
     seconds = retry_after_s(excess, drain_per_s)
     assert 1 <= seconds <= 300
-    assert seconds == 300 or seconds * drain_per_s >= excess * 0.999
+    assert seconds == (300 if drain_per_s else 30) or seconds * drain_per_s >= excess * 0.999
+
+
+def test_a_pool_that_has_just_begun_sends_nobody_away_for_minutes() -> None:
+    admission = bounded(max_backlog=10)
+    for load, seconds in (
+        (PoolLoad(waiting=10, drain_per_s=0.0), 30),
+        (PoolLoad(waiting=10, drain_per_s=0.1, left=5), 1),
+    ):
+        admission.heard(frame(p=load), 1.0)
+        with pytest.raises(PointsmanError) as refusal:
+            admission.check("p", "ann", 1.0)
+        assert refusal.value.retry_after_s == seconds
 
 
 def test_the_leader_counts_what_waits_by_pool_and_owner_whatever_happens() -> None:

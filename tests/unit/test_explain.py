@@ -126,7 +126,7 @@ def test_the_eta_follows_the_pace_of_the_pool() -> None:
     model.pools.seen("default", 0.0)
     for second in range(60):
         for _ in range(10):
-            model.pools.began("default", is_retry=False)
+            model.pools.began("default", 0.0, is_retry=False)
         model.tick(NOW, second)
     for _ in range(5):
         assert decide(model) is not None
@@ -162,7 +162,7 @@ def a_pool_that_started(per_second: int, model: Model, *, idle_s: int = 0) -> Mo
     model.pools.seen("default", 0.0)
     for second in range(60 + idle_s):
         for _ in range(per_second if second < 60 else 0):
-            model.pools.began("default", is_retry=False)
+            model.pools.began("default", 0.0, is_retry=False)
         model.tick(NOW, second)
     return model
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from pointsman.contracts.base import encode
+from pointsman.contracts.limits import KeySettings, Limit
 from pointsman.contracts.record import Lease, TaskHead, TaskRecord, TaskSpec
 from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
 from pointsman.services.balancer.entry import State
@@ -38,6 +39,10 @@ def a_model(servers: tuple[str, ...] = ("a", "b"), limit: int = 2) -> Model:
 def a_record(task_id: str = "t1", **spec: Any) -> TaskRecord:
     fields = {"type": "resize", "deadline": NOW + 3_600_000, "timeout_ms": 60_000} | spec
     return TaskRecord(id=task_id, owner="ann", spec=TaskSpec(**fields), created_at=NOW, updated_at=NOW)
+
+
+def a_head(record: TaskRecord) -> TaskHead:
+    return msgspec.json.decode(encode(record), type=TaskHead)
 
 
 def fold(model: Model, record: TaskRecord, revision: int, now: int = NOW) -> None:
@@ -555,3 +560,72 @@ TestModelInAnyInterleaving = ModelMachine.TestCase
 TestModelInAnyInterleaving.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
+
+
+def of_all_kinds(n: int) -> dict[str, Any]:
+    """What callers may think up: pools, capabilities, keys and times of their own."""
+    names = {"pool": f"p{n % 500}", "capabilities": (f"c{n}",), "concurrency_key": f"k{n}", "fairness_key": f"f{n}"}
+    return names | {"timeout_ms": 1_000 + n, "deadline": NOW + 60_000 + n * 100}
+
+
+def what_is_kept(model: Model) -> dict[str, int]:
+    gates = model.pending.gates
+    return {
+        "entries": len(model.entries),
+        "lines": len(model.pending._lines),
+        "gates": len(gates._gates),
+        "dirty": len(gates._dirty),
+        "openings": len(gates._openings),
+        "running": len(gates._running),
+        "shares": len(model.pending.fairness._shares),
+        "paces": len(model.pools._all),
+        "seconds": len(model._attempts_due._slots) + len(model._deadlines._slots),
+    }
+
+
+@pytest.mark.parametrize("fate", ["runs elsewhere", "is cancelled"])
+def test_a_standby_keeps_nothing_of_the_tasks_that_others_finished(fate: str) -> None:
+    model, rng = a_model(limit=9_999), Random(7)
+    model.pools.set_key("*", KeySettings(key="*", limit=Limit(max_concurrent=1)), 0.0)
+    for n in range(3_000):
+        now, record = NOW + n * 100, replace(a_record(f"t{n}", **of_all_kinds(n)), created_at=NOW + n * 100)
+        fold(model, record, 2 * n + 1, now)
+        ended: Any = outcomes.cancel(record, None, None, now)
+        if fate == "runs elsewhere":
+            lease = a_lease(record, now=now)
+            fold_lease(model, lease, n + 1, now, record.id)
+            ended = outcomes.settle(record, lease, Succeeded(), now=now, rng=rng)
+        fold(model, ended, 2 * n + 2, now)
+        model.tick(now, now / 1000)
+    for second in range(400):
+        model.tick(NOW + 300_000 + second * 1_000, NOW / 1000 + 300 + second)
+    kept = what_is_kept(model)
+    assert max(kept.values()) <= 2, kept
+
+
+def test_shapes_are_as_many_as_callers_like_but_not_kept_for_ever() -> None:
+    model = a_model()
+    for n in range(25_000):
+        model._shapes.of(a_head(a_record("t", timeout_ms=1_000 + n)))
+    assert len(model._shapes._shapes) <= 10_000
+
+
+def test_a_pool_that_was_forgotten_is_as_good_as_new() -> None:
+    model = a_model(limit=9)
+    for round_number in range(3):
+        now = NOW + round_number * 1_000_000
+        for n in range(4):
+            fold(
+                model,
+                replace(a_record(f"t{round_number}{n}", fairness_key=f"f{n % 2}"), created_at=now + n),
+                1,
+                now + 9,
+            )
+        began = [decision.entry.fairness_key for _ in range(4) if (decision := decide(model, now + 9)) is not None]
+        assert sorted(began[:2]) == sorted(began[2:]) == ["f0", "f1"]
+        for n in range(4):
+            record = replace(a_record(f"t{round_number}{n}"), created_at=now + n)
+            fold(model, outcomes.cancel(record, None, None, now), 2, now)
+        for second in range(300):
+            model.tick(now + second * 1_000, now / 1000 + second)
+        assert not model.pools._all

@@ -155,7 +155,7 @@ def test_any_order_of_waiting_leaving_and_waiting_again_lets_everybody_through()
 
 def weight_of(index: PendingIndex) -> int:
     """How many things the heaps hold, whether they still matter or not."""
-    lines = [line for line in index._lines.values()]
+    lines = list(index._lines.values())
     levels = [level for line in lines for level in line.levels.values()]
     gates = [queue for gate in index.gates for queue in gate.queues.values()]
     return (

@@ -35,3 +35,14 @@ def test_what_is_taken_out_of_the_wheel_never_falls_due() -> None:
     wheel.discard(1_500, "a")
     assert wheel.due(1_999) == []
     assert wheel.due(2_000) == ["b"]
+
+
+def test_past_seconds_of_which_all_was_taken_out_are_dropped_though_nobody_asks_what_is_due() -> None:
+    wheel: Wheel[int] = Wheel()
+    for second in range(1, 1_000):
+        wheel.add(second * 1_000, second)
+        wheel.discard(second * 1_000, second)
+        wheel.tidy(second * 1_000)
+    wheel.add(2_000_000, 7)
+    wheel.tidy(3_000_000)
+    assert (len(wheel._slots), wheel.due(3_000_000), wheel._order) == (1, [7], [])

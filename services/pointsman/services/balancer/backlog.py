@@ -5,11 +5,10 @@ from heapq import nlargest
 from pointsman.contracts.balancer import PoolLoad
 from pointsman.contracts.limits import PoolSettings
 from pointsman.services.balancer.entry import Entry
-from pointsman.services.balancer.pace import Pace
+from pointsman.services.balancer.pace import PACE_FORGOTTEN, Pace
 
 OWNERS_TOLD_MAX = 100
 OWNER_SHARE_MIN = 0.01
-PACE_FORGOTTEN = 1e-4
 
 
 class Backlog:

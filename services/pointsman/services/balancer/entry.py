@@ -32,8 +32,11 @@ class Shape:
 Requirement = tuple[str, frozenset[str]]
 
 
+SHAPES_MAX = 10_000
+
+
 class Shapes:
-    """Interns shapes."""
+    """Interns shapes; callers may think up any number of them, so now and then it begins anew."""
 
     def __init__(self) -> None:
         self._shapes: dict[Shape, Shape] = {}
@@ -41,6 +44,8 @@ class Shapes:
     def of(self, head: TaskHead) -> Shape:
         spec = head.spec
         shape = Shape(spec.type, spec.pool, frozenset(spec.capabilities), spec.priority, spec.timeout_ms)
+        if len(self._shapes) >= SHAPES_MAX and shape not in self._shapes:
+            self._shapes.clear()
         return self._shapes.setdefault(shape, shape)
 
 

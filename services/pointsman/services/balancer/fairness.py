@@ -50,6 +50,11 @@ class Fairness:
             shares = self._shares[pool, priority] = Shares()
         return shares
 
+    def forget(self, pool: str) -> None:
+        """Nobody waits in this pool, and nobody began there lately."""
+        for known in [one for one in self._shares if one[0] == pool]:
+            del self._shares[known]
+
     def weight(self, pool: str, key: str) -> int:
         weights = self._weights.get(pool)
         return weights.get(key, 1) if weights else 1

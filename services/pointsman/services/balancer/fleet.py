@@ -89,6 +89,11 @@ class Fleet:
         pool, capabilities = self._settled(requirement[0], now), requirement[1]
         return pool is not None and pool.has_free(capabilities)
 
+    def free_count(self, requirement: Requirement, now: int) -> int:
+        """How many servers could take such a task now."""
+        pool = self._settled(requirement[0], now)
+        return pool.free_count(requirement[1]) if pool is not None else 0
+
     def pick(
         self, requirement: Requirement, wish: Wish, now: int, now_s: float, rng: Random, *, avoid: str | None = None
     ) -> ServerState | None:

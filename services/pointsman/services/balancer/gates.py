@@ -58,8 +58,11 @@ class Gates:
         (self._own_keys.add if settings else self._own_keys.discard)(key)
         self._bound(key_gate(key), limit if settings else self._every_key, now_s)
 
-    def set_retries(self, pool: str, per_second: float, now_s: float) -> None:
-        """The retry budget as a rate: what flows in within 10 s may be spent at once."""
+    def set_retries(self, pool: str, per_second: float | None, now_s: float) -> None:
+        """The retry budget as a rate: what flows in within 10 s may be spent at once. None: the pool is forgotten."""
+        if per_second is None:
+            self._bound(retry_gate(pool), UNBOUNDED, now_s)
+            return
         rate = Rate(per_second=max(per_second, RETRIES_PER_S_MIN), burst=max(1, round(per_second * RETRY_WINDOW_S)))
         self._bound(retry_gate(pool), Limit(rate=rate), now_s)
 
@@ -176,6 +179,21 @@ class Gates:
             if gate.left(entry):
                 self._touch(gate)
 
+    def gone(self, entry: Entry) -> None:
+        """The entry will not pass its gates: that of its key may have been there for it alone."""
+        gate = self._gates.get(key_gate(entry.concurrency_key)) if entry.concurrency_key is not None else None
+        if gate is not None:
+            self._touch(gate)
+
+    def tidy(self, now: int, now_s: float) -> None:
+        """Forget gates at which nobody waits. Where nothing is dispatched, nobody else does."""
+        for gate_id in list(self._dirty):
+            gate = self._gates.get(gate_id)
+            if gate is None or (gate.ready(0) is None and not gate.queues):
+                del self._dirty[gate_id]
+                if gate is not None:
+                    self._settle(gate, now, now_s)
+
     def tick(self, now: int) -> None:
         """Time or the fleet may have opened gates; standbys, too, take note of it."""
         for gate_id in self._asides:
@@ -285,7 +303,7 @@ class Gates:
 
     def _remember_opening(self, gate: Gate, now: int, now_s: float) -> None:
         at = gate.opens_at(now, now_s)
-        if at is not None and at != gate.remembered:
+        if at is not None and not now < gate.remembered <= at:
             gate.remembered = at
             heapq.heappush(self._openings, (at, gate.id))
 

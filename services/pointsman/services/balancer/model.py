@@ -203,7 +203,7 @@ class Model:
         number = (entry.lease.attempt if entry.lease else 0) + 1
         key = attempt_key(entry.id, entry.generation, number)
         self.pending.begin(entry, now_s)
-        self.pools.began(entry.shape.pool, is_retry=entry.lease is not None and entry.lease.spent > 0)
+        self.pools.began(entry.shape.pool, now_s, is_retry=entry.lease is not None and entry.lease.spent > 0)
         self._become(entry, State.RESERVED)
         self.slots.hold(server_id, key)
         return Decision(entry, entry.lease, entry.lease_revision, server_id, key)
@@ -251,7 +251,10 @@ class Model:
     def _each_second(self, now: int, now_s: float) -> None:
         self.slots.expire(now)
         self.fleet.tick(now, now_s)
-        self.pools.tick(now_s)
+        self.pools.tick(now_s, self.backlog.pools())
+        self.pending.gates.tidy(now, now_s)
+        self._attempts_due.tidy(now)
+        self._deadlines.tidy(now)
         self.backlog.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
             self._ended.popitem(last=False)

@@ -4,6 +4,8 @@ import math
 
 WINDOW_S = 10.0
 STEP_S_MIN = 0.5
+PACE_FORGOTTEN = 1e-4
+"""Events per second that are as good as none."""
 
 
 class Pace:

@@ -34,8 +34,8 @@ class PendingIndex:
         if isinstance(entry.place, Lane):
             self.gates.unpark(entry, entry.place)
         else:
-            self._lines[entry.shape.requirement].forget(entry)
-            self.gates.left(entry)
+            self._leave_line(entry)
+        self.gates.gone(entry)
         self._uncount(entry)
 
     def begin(self, entry: Entry, now_s: float) -> None:
@@ -118,9 +118,16 @@ class PendingIndex:
             return
         requirement = entry.shape.requirement
         line = self._lines.get(requirement)
-        if line is None:
+        if line is None or not line.count:
             line = self._lines[requirement] = Line(requirement, self.fairness)
         line.add(entry)
+
+    def _leave_line(self, entry: Entry) -> None:
+        line = self._lines[entry.shape.requirement]
+        line.forget(entry)
+        if not line.count:
+            del self._lines[entry.shape.requirement]
+        self.gates.left(entry)
 
     def _uncount(self, entry: Entry) -> None:
         requirement = entry.shape.requirement

@@ -113,6 +113,9 @@ class Pool:
     def has_free(self, capabilities: Capabilities) -> bool:
         return bool(self._free & self._matches(capabilities))
 
+    def free_count(self, capabilities: Capabilities) -> int:
+        return (self._free & self._matches(capabilities)).bit_count()
+
     def pick(
         self, capabilities: Capabilities, wish: Wish, now: int, now_s: float, rng: Random, avoid: str | None
     ) -> ServerState | None:

@@ -50,7 +50,7 @@ def _classes(model: Model, now: int) -> tuple[ClassStatus, ...]:
             capabilities=tuple(sorted(requirement[1])),
             pending=count,
             servers=len(model.fleet.matching(requirement)),
-            free=sum(not model.fleet.refusals(s, requirement, now) for s in model.fleet.matching(requirement)),
+            free=model.fleet.free_count(requirement, now),
         )
         for requirement, count in largest
     )
@@ -86,11 +86,15 @@ def _alerts(model: Model) -> tuple[Alert, ...]:
         Alert(
             kind="no-server",
             pool=pool,
-            detail=f"{count} tasks wait for a server with {', '.join(sorted(capabilities)) or 'no special capabilities'}"
+            detail=f"{_waiting(count)} for a server with {', '.join(sorted(capabilities)) or 'no special capabilities'}"
             f", and none is registered in pool {pool}",
         )
         for (pool, capabilities), count in sorted(impossible, key=lambda one: -one[1])[:ALERTS_MAX]
     )
+
+
+def _waiting(count: int) -> str:
+    return "1 task waits" if count == 1 else f"{count} tasks wait"
 
 
 def _pools(model: Model) -> dict[str, PoolStatus]:

@@ -47,6 +47,11 @@ class Wheel[K]:
         if slot is not None:
             slot.discard(key)
 
+    def tidy(self, now: int) -> None:
+        """Drop past seconds of which everything was taken out: who never asks what is due would keep them all."""
+        while self._order and self._order[0] <= now // WHEEL_MS and not self._slots[self._order[0]]:
+            del self._slots[heapq.heappop(self._order)]
+
     def due(self, now: int) -> list[K]:
         keys: list[K] = []
         while self._order and self._order[0] <= now // WHEEL_MS:

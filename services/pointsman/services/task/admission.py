@@ -14,7 +14,7 @@ from pointsman.contracts.balancer import LoadFrame, PoolLoad
 from pointsman.contracts.errors import overloaded
 from pointsman.contracts.limits import PoolSettings, in_force
 
-RETRY_S_MAX = 300
+RETRY_S_MAX, RETRY_S_UNKNOWN = 300, 30
 FRAME_S = 1.0
 DETAIL_NAME_LENGTH_MAX = 100
 
@@ -111,14 +111,16 @@ class Admission:
         if waiting < bound.limit:
             return
         excess = waiting - bound.limit + 1
-        raise overloaded(_detail(bound, waiting), retry_after_s(excess, bound.drain_per_s))
+        raise overloaded(_detail(bound, waiting), retry_after_s(excess, max(bound.drain_per_s, bound.left)))
 
 
 NO_LOAD = PoolLoad(waiting=0, drain_per_s=0.0)
 
 
 def retry_after_s(excess: int, drain_per_s: float) -> int:
-    """When as many will have ended, in 1 to 300 s."""
+    """When as many will have ended, in 1 to 300 s; 30 s when none ended lately: a pool that just begins has no pace yet."""
+    if drain_per_s <= 0:
+        return RETRY_S_UNKNOWN
     if excess >= drain_per_s * RETRY_S_MAX:
         return RETRY_S_MAX
     return max(1, math.ceil(excess / drain_per_s))
