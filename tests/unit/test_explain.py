@@ -13,6 +13,7 @@ from pointsman.contracts.record import Attempt
 from pointsman.contracts.server import HealthState, ServerHealth
 from pointsman.services.balancer.explain import ahead, explanation, reason
 from pointsman.services.balancer.model import Model
+from pointsman.services.balancer.rules import status
 from pointsman.services.runtime.outcomes import Failed, cancel
 from tests.unit.test_model import NOW, a_lease, a_model, a_record, decide, fold, fold_lease, settle
 
@@ -229,3 +230,13 @@ def test_those_that_wait_no_longer_are_not_counted_as_ahead() -> None:
     for n, record in enumerate(records[:39]):
         fold(model, cancel(record, None, None, NOW), 100 + n)
     assert explain(model, "t39").ahead == 0
+
+
+def test_a_limit_that_was_lifted_is_told_no_more_though_some_that_it_let_go_still_wait() -> None:
+    model = a_yard(5, limit=1)
+    for limit, names in ((Limit(max_concurrent=1), ["resize"]), (Limit(), [])):
+        model.pools.set_type("resize", TypeSettings(type="resize", limit=limit), NOW / 1000)
+        decide(model)
+        decide(model)
+        said = status(model, leader="l", epoch=1, last_dispatch=None, dispatched=0, now=NOW, now_s=NOW / 1000)
+        assert [gate.name for gate in said.gates] == names

@@ -14,7 +14,8 @@ from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.explain import Gate as Scope
 from pointsman.contracts.limits import Kind
 from pointsman.contracts.record import POOL_DEFAULT
-from pointsman.services.balancer.gate import GateId
+from pointsman.services.balancer.gate import Gate, GateId
+from pointsman.services.balancer.gates import ASIDE
 from pointsman.services.balancer.model import Model
 
 CLASSES_MAX, GATES_MAX, ALERTS_MAX = 100, 200, 100
@@ -59,7 +60,7 @@ def _classes(model: Model, now: int) -> tuple[ClassStatus, ...]:
 def _gates(model: Model, now: int, now_s: float) -> tuple[GateStatus, ...]:
     """Limits and blocked keys; the retry budgets, which every pool has, only while they hold something back."""
     gates = model.pending.gates
-    shown = [gate for gate in gates if gate.id.scope is not Scope.RETRY_BUDGET or gate.queues]
+    shown = [gate for gate in gates if _is_in_force(gate, now)]
     return tuple(
         GateStatus(
             scope=gate.id.scope,
@@ -73,6 +74,13 @@ def _gates(model: Model, now: int, now_s: float) -> tuple[GateStatus, ...]:
         )
         for gate in shown[:GATES_MAX]
     )
+
+
+def _is_in_force(gate: Gate, now: int) -> bool:
+    """A gate whose limit was lifted stays for a while, for those that it has let go."""
+    if gate.id.scope is Scope.RETRY_BUDGET or gate.id.scope in ASIDE:
+        return bool(gate.queues)
+    return gate.limit is not None or gate.bucket is not None or gate.blocked_until > now
 
 
 def _alerts(model: Model) -> tuple[Alert, ...]:
