@@ -233,10 +233,11 @@ def test_those_that_wait_no_longer_are_not_counted_as_ahead() -> None:
 
 
 def test_a_limit_that_was_lifted_is_told_no_more_though_some_that_it_let_go_still_wait() -> None:
-    model = a_yard(5, limit=1)
+    model = a_yard(5, limit=9)
     for limit, names in ((Limit(max_concurrent=1), ["resize"]), (Limit(), [])):
         model.pools.set_type("resize", TypeSettings(type="resize", limit=limit), NOW / 1000)
         decide(model)
-        decide(model)
+        assert decide(model) is None
         said = status(model, leader="l", epoch=1, last_dispatch=None, dispatched=0, now=NOW, now_s=NOW / 1000)
         assert [gate.name for gate in said.gates] == names
+        model.fleet.set_health("a", ServerHealth(state=HealthState.UNHEALTHY, registered_at=1))
