@@ -181,6 +181,7 @@ def _settings(nats: Nats, more: Mapping[str, object]) -> Settings:
         nats_url=nats.url,
         nats_user=nats.user,
         nats_password=nats.password,
+        nats_monitor_url=nats.monitor_url,
         jwt_secret=SECRET,
         port=ports.free(HOST),
         egress_allow=("127.0.0.0/8", "::1/128"),

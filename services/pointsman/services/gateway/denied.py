@@ -11,6 +11,8 @@ POWERFUL = frozenset({Role.ADMIN, Role.OPERATOR})
 ACTS = {
     "registerServer": "registry.register",
     "maintainServer": "registry.maintenance",
+    "maintainServers": "registry.maintain-many",
+    "rotateCredential": "registry.credential",
     "unregisterServer": "registry.unregister",
     "setAlgorithm": "balancer.algorithm",
     "replacePool": "balancer.pool.replace",

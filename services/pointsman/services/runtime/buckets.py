@@ -32,7 +32,6 @@ CONSUMER_PENDING_MAX = 20_000
 AUDIT_MESSAGES_MAX = 1_000_000
 WEBHOOK_ACK_WAIT_S = 60
 WEBHOOKS_MAX, WEBHOOKS_PER_HOST_MAX = 200_000, 20_000
-WEBHOOKS_BYTES_MAX = 1 << 30
 WEBHOOKS_AGE_S_MAX = 25 * 3_600
 WEBHOOKS_DISTINCT_S = 2 * 3_600
 NS = 1_000_000_000
@@ -103,7 +102,6 @@ def webhooks(replicas: int) -> Json:
         "discard_new_per_subject": True,
         "max_msgs": WEBHOOKS_MAX,
         "max_msgs_per_subject": WEBHOOKS_PER_HOST_MAX,
-        "max_bytes": WEBHOOKS_BYTES_MAX,
         "max_age": WEBHOOKS_AGE_S_MAX * NS,
         "duplicate_window": WEBHOOKS_DISTINCT_S * NS,
     }
