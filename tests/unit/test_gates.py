@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
+from pointsman.contracts.limits import EVERY_KEY, KeySettings, Limit, PoolSettings, Rate, TypeSettings
 from pointsman.contracts.record import Lease, TaskHead, TaskNeeds
 from pointsman.services.balancer.entry import Entry, Requirement, Shapes, State
 from pointsman.services.balancer.gate import Gate, Wait
-from pointsman.services.balancer.gates import EVERY_KEY
 from pointsman.services.balancer.pending import PendingIndex
 
 NOW = 1_700_000_000_000

@@ -9,13 +9,12 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from pointsman.contracts.explain import Gate as Scope
-from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
+from pointsman.contracts.limits import EVERY_KEY, KeySettings, Limit, PoolSettings, Rate, TypeSettings
 from pointsman.services.balancer.entry import Entry
 from pointsman.services.balancer.fairness import Fairness
 from pointsman.services.balancer.gate import Gate, GateId, Lane, LaneId
 from pointsman.services.balancer.token_bucket import TokenBucket
 
-EVERY_KEY = "*"
 BLOCK_MS_MAX = 300_000
 RETRY_WINDOW_S = 10.0
 RETRIES_PER_S_MIN = 0.01
