@@ -16,6 +16,7 @@ STREAM_AUDIT = "AUDIT"
 CONSUMER_AUDIT = "audit"
 STREAM_WEBHOOKS = "WEBHOOKS"
 CONSUMER_WEBHOOKS = "webhooks"
+STREAM_FRAMES = "FRAMES"
 
 HEADER_OPERATION = "Pointsman-Op"
 HEADER_SUB = "Pointsman-Sub"
@@ -41,6 +42,10 @@ VIEW_LOAD = f"{PREFIX}.view.load"
 VIEW_HEALTH = f"{PREFIX}.view.health"
 VIEW_ALARMS = f"{PREFIX}.view.alarms"
 VIEW_EVIDENCE = f"{PREFIX}.view.evidence"
+VIEW_FRAME = f"{PREFIX}.view.frame"
+VIEW_KEYFRAME = f"{PREFIX}.view.keyframe"
+VIEW_VIEWER = f"{PREFIX}.view.viewer"
+VIEW_FLOW = f"{PREFIX}.view.flow"
 
 
 def verb(service: str, name: str) -> str:
@@ -66,7 +71,7 @@ REPEATABLE = frozenset(
             "type.get",
         ),
         "history": ("get", "status", "job"),
-        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window"),
+        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window", "frame"),
     }.items()
     for name in names
 )
