@@ -59,7 +59,7 @@ class Executor:
         self.aborted: list[Abort] = []
         self.running: set[str] = set()
         self.stopping = False
-        self._settler = Settler(store, world.clock, Random(7))
+        self._settler = Settler(bus, store, world.clock, Random(7))
         self._subscriptions: list[Subscription] = []
         self._beats: asyncio.Task[None] | None = None
 

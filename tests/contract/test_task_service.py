@@ -24,6 +24,7 @@ from pointsman.contracts.errors import PointsmanError, not_found
 from pointsman.contracts.ids import new_operation_id, new_task_id
 from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import Lease
+from pointsman.contracts.search import AuditEntry
 from pointsman.contracts.subjects import (
     BUCKET_LEASES,
     BUCKET_SETTINGS,
@@ -33,6 +34,7 @@ from pointsman.contracts.subjects import (
     HEADER_REVISION,
     VIEW_LOAD,
     VIEW_RELEASES,
+    audit_subject,
     verb,
 )
 from pointsman.contracts.task import ExtendRequest, Task, TaskRequest, TaskUpdate
@@ -291,6 +293,50 @@ async def test_a_failure_by_callback_waits_for_the_retry_and_may_be_told_twice(d
     assert (await desk.said(task.id, second, status="FAILED", message="again")).status is Status.FAILED
     failed = await desk.get(task.id)
     assert (failed.error, [a.server_id for a in failed.attempts]) == ("again", ["a", "b"])
+
+
+async def test_a_late_answer_is_kept_with_the_task_it_could_not_end(desk: Desk) -> None:
+    task = await desk.submit()
+    first = await desk.assign(task.id, "a")
+    await desk.lose_attempt(task.id)
+    second = await desk.assign(task.id, "b")
+    for _ in range(2):
+        assert (await refused(desk.said(task.id, first, result="late"))).slug == "stale-attempt"
+    (answer,) = (await desk.get(task.id)).refused
+    assert (answer.number, answer.server_id, answer.outcome) == (1, "a", "succeeded")
+    await desk.said(task.id, second, result="in time")
+    ended = await desk.get(task.id)
+    assert (ended.status, ended.refused) == (Status.COMPLETED, (answer,))
+    kinds = [event.event async for event in desk.as_(OPERATOR).tasks.events(task.id)]
+    assert kinds == [
+        "submitted",
+        "assigned",
+        "attempt-ended",
+        "assigned",
+        "answer-refused",
+        "attempt-ended",
+        "completed",
+    ]
+
+
+async def test_an_answer_after_the_end_is_in_the_audit_trail_once(desk: Desk) -> None:
+    kept: list[AuditEntry] = []
+
+    async def hear(message: Message) -> None:
+        kept.append(msgspec.json.decode(message.data, type=AuditEntry))
+
+    task = await desk.submit()
+    attempt = await desk.assign(task.id, "a")
+    await desk.as_(ANN).tasks.cancel(task.id)
+    await desk.bus.subscribe(audit_subject(">"), hear)
+    await desk.bus.barrier()
+    for _ in range(2):
+        assert (await refused(desk.said(task.id, attempt, result=1))).status == 409
+    await until(lambda: len(kept) == 2)
+    assert {(entry.what, entry.target, entry.who, entry.status) for entry in kept} == {
+        ("task.late-answer", task.id, "a", 409)
+    }
+    assert len({entry.id for entry in kept}) == 1
 
 
 async def test_a_final_failure_is_not_retried(desk: Desk) -> None:

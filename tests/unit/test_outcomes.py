@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pointsman.contracts.base import NULL
 from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import Lease, RetryPolicy, TaskRecord, TaskSpec
+from pointsman.contracts.task import Choice
 from pointsman.services.runtime import outcomes
 
 NOW = 1_700_000_000_000
@@ -74,6 +75,27 @@ def test_an_attempt_that_may_still_run_keeps_its_slot_until_its_deadline():
     lease = a_lease(task)
     waiting = settle(task, lease, outcomes.Lost(reason="executor died", may_still_run=True))
     assert [(one.server_id, one.until) for one in waiting.lingering] == [("a", lease.current.deadline)]
+
+
+def test_an_attempt_remembers_when_it_was_due_and_how_its_server_was_chosen():
+    task = a_task()
+    waiting = settle(task, a_lease(task), outcomes.Failed(error="boom"))
+    choice = Choice(algorithm="response-time", among=3, avoided="a")
+    again = outcomes.assign(
+        waiting, 1, server_id="b", executor="x", epoch=1, now=NOW + 5_000, deadline=NOW + 60_000, choice=choice
+    )
+    done = settle(task, again, outcomes.Succeeded(), now=NOW + 6_000)
+    assert [one.due_at for one in done.attempts] == [None, waiting.run_at]
+    assert done.attempts[1].choice == choice
+
+
+def test_late_answers_are_kept_once_each_and_five_at_most():
+    lease = a_lease(a_task())
+    for number in range(10):
+        lease = outcomes.refuse(lease, number, "a", outcomes.Failed(error="x" * 5_000), NOW + number) or lease
+        assert outcomes.refuse(lease, number, "a", outcomes.Failed(error="again"), NOW + 99) is None
+    assert [one.number for one in lease.refused] == [0, 1, 2, 3, 4]
+    assert len(lease.refused[0].error) == outcomes.ERROR_LENGTH_MAX
 
 
 def test_a_retry_that_would_start_after_the_deadline_is_not_made():

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pointsman.contracts.base import Message
 from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import Lease, TaskRecord
-from pointsman.contracts.task import AttemptView, Task
+from pointsman.contracts.task import AttemptView, RefusedAnswer, Task
 
 
 class Kind(StrEnum):
@@ -15,6 +15,7 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"
     PROGRESSED = "progressed"
     ATTEMPT_ENDED = "attempt-ended"
+    REFUSED = "answer-refused"
     COMPLETED = "completed"
     FAILED = "failed"
     TIMEOUT = "timeout"
@@ -29,12 +30,15 @@ ENDINGS = {
 }
 
 Place = tuple[int, int, int, int]
-"""Where an event stands in the life of its task: generation, attempt, stage, and of progress the time."""
+"""Where an event stands in the life of its task: generation, attempt, stage; of progress and refused answers the time."""
 SUBMITTED, ASSIGNED, PROGRESSED, ATTEMPT_ENDED, ENDED = range(5)
 
 
 class TaskEvent(Message):
-    """`at` in ms since the epoch; `run_at` when the next attempt is due; `type`, `pool`, `owner` where they are known."""
+    """`at` in ms since the epoch; `run_at` when the next attempt is due; `type`, `pool`, `owner` where they are known.
+
+    A refused answer names the attempt it spoke of, with its `outcome`.
+    """
 
     event: Kind
     task_id: str
@@ -55,16 +59,13 @@ class TaskEvent(Message):
 
 def life_of(task: Task) -> Iterator[tuple[Place, TaskEvent]]:
     """All that has happened in this generation of the task, in order."""
-    known = {
-        "task_id": task.id,
-        "generation": task.generation,
-        "type": task.type,
-        "pool": task.pool,
-        "owner": task.owner,
-    }
+    told = [*_of_attempts(task), *(_refused(task, answer) for answer in task.refused)]
+    yield from sorted(told, key=lambda one: one[0])
 
+
+def _of_attempts(task: Task) -> Iterator[tuple[Place, TaskEvent]]:
     def event(kind: Kind, status: Status, at: int, **more: object) -> TaskEvent:
-        return TaskEvent(event=kind, status=status, at=at, **(known | more))  # type: ignore[arg-type]
+        return _event(task, kind, status, at, **more)
 
     submitted_at = task.created_at if task.generation == 1 else min(task.updated_at, task.started_at or task.updated_at)
     yield (task.generation, 0, SUBMITTED, 0), event(Kind.SUBMITTED, Status.PENDING, submitted_at)
@@ -87,6 +88,32 @@ def life_of(task: Task) -> Iterator[tuple[Place, TaskEvent]]:
             attempt=task.attempt or None, server_id=task.server_id,
         )  # fmt: skip
         yield (task.generation, task.attempt, ENDED, 0), ending
+
+
+def _refused(task: Task, answer: RefusedAnswer) -> tuple[Place, TaskEvent]:
+    """It stands after all that had happened when it came."""
+    before = [attempt for attempt in task.attempts if attempt.started_at <= answer.at]
+    number, stage = task.attempt, PROGRESSED
+    if before:
+        last = before[-1]
+        number = last.number
+        stage = PROGRESSED if last.finished_at is None or last.finished_at >= answer.at else ATTEMPT_ENDED
+    event = _event(
+        task, Kind.REFUSED, task.status, answer.at,
+        attempt=answer.number, server_id=answer.server_id, outcome=answer.outcome, error=answer.error,
+    )  # fmt: skip
+    return (task.generation, number, stage, answer.at), event
+
+
+def _event(task: Task, kind: Kind, status: Status, at: int, **more: object) -> TaskEvent:
+    known = {
+        "task_id": task.id,
+        "generation": task.generation,
+        "type": task.type,
+        "pool": task.pool,
+        "owner": task.owner,
+    }
+    return TaskEvent(event=kind, status=status, at=at, **(known | more))  # type: ignore[arg-type]
 
 
 def _ended(attempt: AttemptView) -> dict[str, object]:
@@ -113,7 +140,19 @@ def of_record(record: TaskRecord) -> TaskEvent:
 
 
 def of_lease(task_id: str, lease: Lease) -> TaskEvent | None:
-    """What a record of the bucket `leases` tells: assigned, accepted, moved on, or an attempt's end."""
+    """What a record of the bucket `leases` tells: assigned, accepted, moved on, an attempt's end, an answer too late."""
+    if late := _just_refused(lease):
+        return TaskEvent(
+            event=Kind.REFUSED,
+            task_id=task_id,
+            status=Status.PENDING if lease.current is None else Status.PROCESSING,
+            at=late.at,
+            generation=lease.generation,
+            attempt=late.number,
+            server_id=late.server_id,
+            outcome=late.outcome,
+            error=late.error,
+        )
     if lease.current is not None:
         current = lease.current
         kind = Kind.ASSIGNED
@@ -147,3 +186,11 @@ def of_lease(task_id: str, lease: Lease) -> TaskEvent | None:
         error=last.error,
         run_at=lease.run_at,
     )
+
+
+def _just_refused(lease: Lease) -> RefusedAnswer | None:
+    """The late answer for which the lease was written, if that was why."""
+    if not lease.refused or lease.refused[-1].at != lease.updated_at:
+        return None
+    began = lease.current is not None and lease.current.started_at == lease.updated_at
+    return None if began else lease.refused[-1]

@@ -9,6 +9,8 @@ from pointsman.contracts.task import (
     ATTEMPTS_DEFAULT,
     TIMEOUT_MS_DEFAULT,
     AttemptView,
+    Choice,
+    RefusedAnswer,
 )
 
 POOL_DEFAULT = "default"
@@ -68,6 +70,8 @@ class Attempt(Record):
     error: str | None = None
     retry_after_ms: int | None = None
     server_fault: bool = False
+    due_at: int | None = None
+    choice: Choice | None = None
 
     def view(self) -> AttemptView:
         return AttemptView(
@@ -78,6 +82,8 @@ class Attempt(Record):
             outcome=self.outcome,
             http_status=self.http_status,
             error=self.error,
+            due_at=self.due_at,
+            choice=self.choice,
         )
 
 
@@ -146,10 +152,14 @@ class TaskRecord(Record):
     metadata: msgspec.Raw = NULL
     lingering: tuple[Lingering, ...] = ()
     past: tuple[PastGeneration, ...] = ()
+    refused: tuple[RefusedAnswer, ...] = ()
 
 
 class CurrentAttempt(Record):
-    """The attempt that holds a slot. Times in ms since the epoch; `epoch` is that of the leader that assigned it."""
+    """The attempt that holds a slot. Times in ms since the epoch; `epoch` is that of the leader that assigned it.
+
+    `due_at` is when a retry was due.
+    """
 
     number: int
     server_id: str
@@ -161,6 +171,8 @@ class CurrentAttempt(Record):
     accepted: bool = False
     progress: float | None = None
     metadata: msgspec.Raw = NULL
+    due_at: int | None = None
+    choice: Choice | None = None
 
 
 class Lease(Record):
@@ -175,3 +187,4 @@ class Lease(Record):
     waiting_for: str | None = None
     lingering: tuple[Lingering, ...] = ()
     updated_at: int = 0
+    refused: tuple[RefusedAnswer, ...] = ()

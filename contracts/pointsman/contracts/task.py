@@ -13,6 +13,7 @@ RESULT_BYTES_MAX = 1024 * 1024
 BATCH_TASKS_MAX = 1000
 ATTEMPTS_MAX = 100
 ATTEMPTS_KEPT_MAX = 20
+REFUSED_KEPT_MAX = 5
 DAY_MS = 86_400_000
 DEADLINE_MS_DEFAULT = DAY_MS
 DEADLINE_MS_MAX = 365 * DAY_MS
@@ -132,8 +133,29 @@ class ActAnswer(Message):
     message: str
 
 
+class Choice(Message, omit_defaults=True):
+    """How a server was chosen: by which algorithm, among how many that had a free slot, and whom a retry avoided."""
+
+    algorithm: str
+    among: int
+    avoided: str | None = None
+
+
+class RefusedAnswer(Message, omit_defaults=True):
+    """What a server said of an attempt that was over when it came: refused, and kept as evidence."""
+
+    number: int
+    server_id: str
+    at: int
+    outcome: str
+    error: str | None = None
+
+
 class AttemptView(Message):
-    """One attempt; `outcome` is None while it runs, else succeeded, failed, timed-out, lost or cancelled."""
+    """One attempt; `outcome` is None while it runs, else succeeded, failed, timed-out, lost or cancelled.
+
+    `due_at` is when a retry could have started, `choice` how its server was chosen.
+    """
 
     number: int
     server_id: str
@@ -142,6 +164,8 @@ class AttemptView(Message):
     outcome: str | None = None
     http_status: int | None = None
     error: str | None = None
+    due_at: int | None = None
+    choice: Choice | None = None
 
 
 class Task(Message):
@@ -174,3 +198,4 @@ class Task(Message):
     timeout_ms: int
     metadata: msgspec.Raw = NULL
     payload: msgspec.Raw = NULL
+    refused: tuple[RefusedAnswer, ...] = ()

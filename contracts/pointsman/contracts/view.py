@@ -18,7 +18,13 @@ def show(record: TaskRecord, lease: Lease | None, *, with_payload: bool) -> Task
     current = lease.current if lease else None
     attempts = tuple(a.view() for a in (lease.attempts if lease else record.attempts))
     if current is not None:
-        running = AttemptView(number=current.number, server_id=current.server_id, started_at=current.started_at)
+        running = AttemptView(
+            number=current.number,
+            server_id=current.server_id,
+            started_at=current.started_at,
+            due_at=current.due_at,
+            choice=current.choice,
+        )
         attempts = (*attempts, running)
     spec = record.spec
     return Task(
@@ -49,6 +55,7 @@ def show(record: TaskRecord, lease: Lease | None, *, with_payload: bool) -> Task
         timeout_ms=spec.timeout_ms,
         metadata=current.metadata if current else record.metadata,
         payload=spec.payload if with_payload else NULL,
+        refused=lease.refused if lease else record.refused,
     )
 
 

@@ -133,6 +133,7 @@ class Dispatcher:
             epoch=self._epoch(),
             now=now,
             deadline=min(now + entry.shape.timeout_ms, entry.deadline),
+            choice=decision.choice,
         )
         try:
             revision = await self._store.put_lease(entry.id, lease, decision.lease_revision, new_operation_id())

@@ -8,6 +8,7 @@ from pointsman.contracts.balancer import Algorithm, ServerLoad
 from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.record import Attempt
 from pointsman.contracts.server import ServerAdmin, ServerConfig, ServerHealth
+from pointsman.contracts.task import Choice
 from pointsman.services.balancer import refusals
 from pointsman.services.balancer.entry import Requirement
 from pointsman.services.balancer.gate import Wait
@@ -104,6 +105,13 @@ class Fleet:
         """
         pool, capabilities = self._settled(requirement[0], now), requirement[1]
         return pool.pick(capabilities, wish, now, now_s, rng, avoid) if pool is not None else None
+
+    def choice(self, requirement: Requirement, server_id: str, avoid: str | None) -> Choice:
+        """How the server that was just picked, and holds no slot for it yet, is told to have been chosen."""
+        pool = self._pools[requirement[0]]
+        among = pool.free_count(requirement[1])
+        avoided = avoid if avoid != server_id else None
+        return Choice(algorithm=pool.settings.algorithm, among=among, avoided=avoided)
 
     def wait(self, requirement: Requirement, wish: Wish, now: int) -> Wait:
         """For what a task waits that `pick` gave no server though there is a free one."""

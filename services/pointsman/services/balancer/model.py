@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
+from pointsman.contracts.task import Choice
 from pointsman.services.balancer.backlog import Backlog
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
 from pointsman.services.balancer.fleet import Fleet
@@ -37,6 +38,7 @@ class Decision:
     lease_revision: int
     server_id: str
     attempt: str
+    choice: Choice
 
 
 class Ended(NamedTuple):
@@ -186,7 +188,8 @@ class Model:
             requirement, wish = entry.shape.requirement, Wish(entry.shape.type, entry.affinity_key)
             server = self.fleet.pick(requirement, wish, now, now_s, rng, avoid=entry.avoids)
             if server is not None:
-                return self._reserve(entry, server.id, now_s)
+                choice = self.fleet.choice(requirement, server.id, entry.avoids)
+                return self._reserve(entry, server.id, choice, now_s)
             line = self.pending.set_aside(entry, self.fleet.wait(requirement, wish, now), now, now_s)
             self._look(line, heads, now, now_s)
         self.pending.stop_short()
@@ -199,14 +202,14 @@ class Model:
             if head is not None:
                 heappush(heads, head)
 
-    def _reserve(self, entry: Entry, server_id: str, now_s: float) -> Decision:
+    def _reserve(self, entry: Entry, server_id: str, choice: Choice, now_s: float) -> Decision:
         number = (entry.lease.attempt if entry.lease else 0) + 1
         key = attempt_key(entry.id, entry.generation, number)
         self.pending.begin(entry, now_s)
         self.pools.began(entry.shape.pool, now_s, is_retry=entry.lease is not None and entry.lease.spent > 0)
         self._become(entry, State.RESERVED)
         self.slots.hold(server_id, key)
-        return Decision(entry, entry.lease, entry.lease_revision, server_id, key)
+        return Decision(entry, entry.lease, entry.lease_revision, server_id, key, choice)
 
     def committed(self, decision: Decision, lease: Lease, revision: int, now: int) -> bool:
         """The lease is written. False when the task ended meanwhile: then nothing may be sent."""

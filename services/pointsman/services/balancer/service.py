@@ -66,7 +66,7 @@ class BalancerService:
         self._executors = Executors()
         store = TaskStore(KvBucket(bus, BUCKET_TASKS), KvBucket(bus, BUCKET_LEASES), context.settings.result_ttl_s)
         self._leadership = Leadership(context, "balancer", on_change=self._on_leadership)
-        self._reconciler = Reconciler(self._model, self._executors, store, Settler(store, clock, Random()), clock)
+        self._reconciler = Reconciler(self._model, self._executors, store, Settler(bus, store, clock, Random()), clock)
         self._dispatcher = Dispatcher(
             bus,
             self._model,

@@ -175,7 +175,7 @@ def executor(context: Context, name: str, fleet: Fleet, backends: Backends) -> E
     store = TaskStore(
         KvBucket(bus, subjects.BUCKET_TASKS), KvBucket(bus, subjects.BUCKET_LEASES), settings.result_ttl_s
     )
-    settler, tokens = Settler(store, clock, Random()), AttemptTokens(require_secret(settings))
+    settler, tokens = Settler(bus, store, clock, Random()), AttemptTokens(require_secret(settings))
 
     async def fetch(task_id: str) -> TaskRecord | None:
         task = await store.get(task_id)

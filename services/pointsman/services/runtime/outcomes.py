@@ -16,7 +16,7 @@ from pointsman.contracts.record import (
     RetryPolicy,
     TaskRecord,
 )
-from pointsman.contracts.task import ATTEMPTS_KEPT_MAX
+from pointsman.contracts.task import ATTEMPTS_KEPT_MAX, REFUSED_KEPT_MAX, Choice, RefusedAnswer
 
 ERROR_LENGTH_MAX = 1000
 START_BY_MS = 5_000
@@ -97,7 +97,15 @@ def keep(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def assign(
-    lease: Lease | None, generation: int, *, server_id: str, executor: str, epoch: int, now: int, deadline: int
+    lease: Lease | None,
+    generation: int,
+    *,
+    server_id: str,
+    executor: str,
+    epoch: int,
+    now: int,
+    deadline: int,
+    choice: Choice | None = None,
 ) -> Lease:
     """The lease of the next attempt, written before anything is sent; `deadline` is that of the attempt."""
     after(Status.PENDING, Event.ASSIGNED)
@@ -111,6 +119,8 @@ def assign(
         start_by=min(now + START_BY_MS, deadline),
         deadline=deadline,
         epoch=epoch,
+        due_at=held.run_at,
+        choice=choice,
     )
     return replace(held, attempt=number, current=current, run_at=None, waiting_for=None, updated_at=now)
 
@@ -129,6 +139,8 @@ def ended(current: CurrentAttempt, outcome: Ended, now: int) -> Attempt:
         error=cut(error) if error else None,
         retry_after_ms=retry_after_ms,
         server_fault=isinstance(outcome, Failed | Lost) and outcome.server_fault,
+        due_at=current.due_at,
+        choice=current.choice,
     )
 
 
@@ -226,6 +238,7 @@ def finish(
         attempts=attempts,
         attempt=lease.attempt,
         lingering=still_lingering((*record.lingering, *lease.lingering), now),
+        refused=lease.refused,
     )
 
 
@@ -311,6 +324,17 @@ def _past(record: TaskRecord) -> PastGeneration:
 def accept(lease: Lease, now: int) -> Lease:
     """The backend took the attempt and will call back."""
     return _with_current(lease, now, accepted=True)
+
+
+def refuse(lease: Lease, number: int, server_id: str, outcome: Ended, now: int) -> Lease | None:
+    """Note what a server said of an attempt that was over; None when that is known already or five others are."""
+    name, error, _ = _told(outcome)
+    known = any((one.number, one.server_id, one.outcome) == (number, server_id, name) for one in lease.refused)
+    if known or len(lease.refused) >= REFUSED_KEPT_MAX:
+        return None
+    said = cut(error) if error else None
+    answer = RefusedAnswer(number=number, server_id=server_id, at=now, outcome=name, error=said)
+    return replace(lease, refused=(*lease.refused, answer), updated_at=now)
 
 
 def progress(lease: Lease, percent: float | None, metadata: msgspec.Raw, now: int) -> Lease:

@@ -5,11 +5,13 @@ from random import Random
 
 import structlog
 
+from pointsman.client.bus import Bus
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.record import CurrentAttempt, Lease, TaskRecord
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
+from pointsman.services.runtime.late_answers import LateAnswers
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
 
 log = structlog.get_logger()
@@ -36,24 +38,25 @@ def same_attempt(lease: Lease | None, generation: int, attempt: CurrentAttempt) 
 
 
 class Settler:
-    def __init__(self, store: TaskStore, clock: Clock, rng: Random) -> None:
+    def __init__(self, bus: Bus, store: TaskStore, clock: Clock, rng: Random) -> None:
         self._store = store
+        self._late = LateAnswers(bus, store, clock)
         self._clock = clock
         self._rng = rng
 
     async def settle(self, task: StoredTask, attempt: CurrentAttempt, outcome: outcomes.Outcome) -> Settled:
-        """Commit the outcome of `attempt`; STALE when the task moved on, and then nothing was written."""
+        """Commit the outcome of `attempt`; STALE when the task moved on, and then it is only noted."""
         for _ in range(ROUNDS_MAX):
             if not same_attempt(task.lease, task.record.generation, attempt):
-                return self._stale(task, attempt, outcome)
+                return await self._stale(task, attempt, outcome)
             try:
                 return await self._commit(task, attempt, outcome)
             except RevisionMoved:
                 moved = await self._store.get(task.record.id, latest=True)
                 if moved is None or moved.is_terminal or moved.record.generation != task.record.generation:
-                    return self._stale(task, attempt, outcome)
+                    return await self._stale(task, attempt, outcome)
                 task = moved
-        return self._stale(task, attempt, outcome)
+        return await self._stale(task, attempt, outcome)
 
     async def _commit(self, task: StoredTask, attempt: CurrentAttempt, outcome: outcomes.Outcome) -> Settled:
         now, operation = self._clock.now_ms(), new_operation_id()
@@ -81,7 +84,7 @@ class Settler:
         if revision not in (task.lease_revision, 0):
             raise RevisionMoved(task.record.id)
 
-    def _stale(self, task: StoredTask, attempt: CurrentAttempt, outcome: outcomes.Outcome) -> Settled:
+    async def _stale(self, task: StoredTask, attempt: CurrentAttempt, outcome: outcomes.Outcome) -> Settled:
         log.info(
             "late outcome refused",
             task_id=task.record.id,
@@ -90,4 +93,5 @@ class Settler:
             server=attempt.server_id,
             outcome=type(outcome).__name__,
         )
+        await self._late.keep(task.record.id, task.record.generation, attempt.number, attempt.server_id, outcome)
         return Settled.STALE

@@ -15,6 +15,7 @@ from pointsman.contracts.task import ActAnswer, ExtendAnswer, UpdateAnswer
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
+from pointsman.services.runtime.late_answers import LateAnswers
 from pointsman.services.runtime.settling import Settled, Settler
 from pointsman.services.runtime.task_store import StoredTask
 from pointsman.services.runtime.tokens import AttemptClaims, AttemptTokens
@@ -25,11 +26,14 @@ ROUNDS_MAX = 20
 
 
 class Reports:
-    def __init__(self, bus: Bus, shelf: Shelf, settler: Settler, tokens: AttemptTokens, clock: Clock) -> None:
+    def __init__(
+        self, bus: Bus, shelf: Shelf, settler: Settler, tokens: AttemptTokens, late: LateAnswers, clock: Clock
+    ) -> None:
         self._bus = bus
         self._shelf = shelf
         self._settler = settler
         self._tokens = tokens
+        self._late = late
         self._clock = clock
 
     async def update(self, command: UpdateTask, actor: Actor) -> UpdateAnswer:
@@ -54,6 +58,7 @@ class Reports:
             number = claims.number if claims else 0
             if task.lease and rules.repeats_attempt(task.lease.attempts, number, update):
                 return self._told(task)
+            await self._keep_late(command, claims)
             raise rules.stale(_why_stale(task, claims))
         if update.status == "PROCESSING":
             return await self._progress(task, command)
@@ -70,6 +75,7 @@ class Reports:
             return self._told(task)
         if claims is not None:
             await self._release(claims)
+            await self._keep_late(command, claims)
         raise conflict(f"the task is already {task.record.status}", slug="already-final")
 
     async def _progress(self, task: StoredTask, command: UpdateTask) -> UpdateAnswer | None:
@@ -183,6 +189,11 @@ class Reports:
         """A late final word proves that the server no longer runs the attempt."""
         release = Release(task_id=claims.task_id, generation=claims.generation, number=claims.number)
         await self._bus.publish(VIEW_RELEASES, encode(release))
+
+    async def _keep_late(self, command: UpdateTask, claims: AttemptClaims | None) -> None:
+        if claims is not None and command.update.status != "PROCESSING":
+            outcome = rules.outcome_of(command.update)
+            await self._late.keep(command.id, claims.generation, claims.number, claims.server_id, outcome)
 
     def _told(self, task: StoredTask) -> UpdateAnswer:
         view = rules.show(task, with_payload=False)

@@ -28,6 +28,7 @@ from pointsman.services.runtime.audit import Audited, acts_with_power
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.follow import Followed, Follower
 from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.runtime.late_answers import LateAnswers
 from pointsman.services.runtime.live_settings import followed_setting
 from pointsman.services.runtime.loop import gather_all
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
@@ -65,9 +66,8 @@ class TaskService:
         self._settings = Follower(bus, stream_of(BUCKET_SETTINGS), self._on_setting)
         keys = IdempotencyKeys(KvBucket(bus, BUCKET_IDEMPOTENCY))
         self._submission = Submission(self._shelf, keys, clock, settings.egress, self._types, self._admission)
-        self._reports = Reports(
-            bus, self._shelf, Settler(live, clock, Random()), AttemptTokens(settings.jwt_secret), clock
-        )
+        settler, late = Settler(bus, live, clock, Random()), LateAnswers(bus, live, clock)
+        self._reports = Reports(bus, self._shelf, settler, AttemptTokens(settings.jwt_secret), late, clock)
         self._serving: Serving | None = None
         self._load: Subscription | None = None
 
