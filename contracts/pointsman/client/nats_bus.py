@@ -172,8 +172,11 @@ class NatsBus:
     async def close(self) -> None:
         self._closing = True
         self._callbacks.clear()
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
+        try:
             await self._client.drain()
+        except (nats.errors.Error, TimeoutError):
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self._client.close()
 
 
 def _micro_handler(handler: Handler) -> Callable[[Any], Awaitable[None]]:
@@ -181,6 +184,14 @@ def _micro_handler(handler: Handler) -> Callable[[Any], Awaitable[None]]:
         await handler(to_message(request._msg))
 
     return handle
+
+
+def _log_error(reason: str) -> None:
+    log.warning("bus error", error=reason)
+
+
+def _ignore() -> None:
+    pass
 
 
 async def connect(
@@ -191,13 +202,22 @@ async def connect(
     password: str = "",
     credentials_file: str = "",
     connect_timeout_s: float = 5.0,
+    on_error: Callable[[str], None] = _log_error,
+    on_lost: Callable[[], None] = _ignore,
 ) -> NatsBus:
-    """Connect and keep reconnecting for ever; raises BusDown when the first connection fails."""
+    """Connect and keep reconnecting for ever; raises BusDown when the first connection fails.
+
+    `on_error` hears what the server refuses, such as a subject; `on_lost` when the connection breaks.
+    """
     client = Client()
     bus = NatsBus(client)
 
-    async def on_error(error: Exception) -> None:
-        log.warning("bus error", error=str(error) or type(error).__name__)
+    async def tell_error(error: Exception) -> None:
+        on_error(str(error) or type(error).__name__)
+
+    async def tell_lost() -> None:
+        await bus.disconnected()
+        on_lost()
 
     async def on_closed() -> None:
         bus.closed.set()
@@ -210,8 +230,8 @@ async def connect(
             client.connect(
                 url.split(","),
                 name=name,
-                error_cb=on_error,
-                disconnected_cb=bus.disconnected,
+                error_cb=tell_error,
+                disconnected_cb=tell_lost,
                 reconnected_cb=bus.reconnected,
                 closed_cb=on_closed,
                 max_reconnect_attempts=-1,

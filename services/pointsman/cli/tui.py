@@ -1,0 +1,105 @@
+"""`pointsman tui`: the cockpit."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pointsman.cli import options
+
+if TYPE_CHECKING:
+    from pointsman.tui.options import Address
+
+SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
+PLAIN_TERMINALS = ("linux", "vt", "dumb")
+
+
+@click.command()
+@click.argument("screen", type=click.Choice(SCREENS), default="overview")
+@click.option("--read-only", is_flag=True, help="Show only: nothing can be changed from here.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII; so it is on terminals that have no more.")
+@click.option(
+    "--hz",
+    type=click.FloatRange(min=0.2, max=10),
+    default=10.0,
+    show_default=True,
+    help="Draw at most so often a second.",
+)
+@options.config
+@options.data_dir
+def tui(
+    screen: str, read_only: bool, ascii_only: bool, hz: float, config_path: Path | None, data_dir: Path | None
+) -> None:
+    """Watch and steer a running system in the terminal."""
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        options.fail("the cockpit needs a terminal", options.USAGE)
+    click.echo(f"connecting to {data_dir or 'the running system'} …" if not ascii_only else "connecting ...", err=True)
+    no_color = _wants_no_color()
+    from pointsman.tui.app import Cockpit
+    from pointsman.tui.options import Options
+
+    _silence()
+    Cockpit(
+        Options(
+            locate=lambda: _address(config_path, data_dir),
+            context=_context(config_path, data_dir),
+            actor=_actor(),
+            read_only=read_only,
+            ascii_only=ascii_only or _has_only_ascii(),
+            no_color=no_color,
+            hz=hz,
+            screen=screen,
+        )
+    ).run()
+
+
+def _address(config_path: Path | None, data_dir: Path | None) -> "Address":
+    from pointsman.services.runtime.settings import SettingsError
+    from pointsman.tui.options import Address
+
+    try:
+        found = options.settings_of(config_path, data_dir)
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
+    return Address(found.nats_url, found.nats_user, found.nats_password, found.nats_creds_file)
+
+
+def _context(config_path: Path | None, data_dir: Path | None) -> str:
+    named = data_dir or (config_path and config_path.stem)
+    return str(named.name if isinstance(named, Path) else named) if named else "local"
+
+
+def _actor() -> str:
+    import getpass
+
+    try:
+        return f"local:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "local:operator"
+
+
+def _wants_no_color() -> bool:
+    """The convention is a non-empty NO_COLOR; the library takes an empty one for set, so it is removed."""
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)
+    if os.environ.get("TERM") == "dumb":
+        os.environ["NO_COLOR"] = "1"
+    return "NO_COLOR" in os.environ
+
+
+def _has_only_ascii() -> bool:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return encoding != "utf8" or os.environ.get("TERM", "").startswith(PLAIN_TERMINALS)
+
+
+def _silence() -> None:
+    """The screen is drawn on stderr: nobody else may write there."""
+    import logging
+
+    import structlog
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -1,0 +1,33 @@
+"""The cockpit as someone who sits before it sees it."""
+
+import pytest
+
+from pointsman.tui.topbar import SCREENS
+from tests.support.cockpit_world import World
+from tests.support.cockpits import cockpit
+
+SIZES = [(200, 60), (120, 36), (100, 30), (80, 24), (60, 16), (40, 10), (20, 5)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("place", range(1, len(SCREENS) + 1))
+async def test_every_screen_opens_at_every_size(place: int, size: tuple[int, int]) -> None:
+    async with cockpit(size=size) as seat:
+        await seat.press(str(place))
+        seat.source.frame()
+        name = list(SCREENS.values())[place - 1]
+        too_small = size[0] < 60 or size[1] < 16
+        await seat.sees(f"needs 60x16, this is {size[0]}x{size[1]}"[: size[0]] if too_small else f"[{place} {name}")
+        assert all(len(line) <= size[0] for line in seat.text.splitlines())
+
+
+async def test_before_the_first_frame_nothing_is_zero() -> None:
+    async with cockpit(started=False) as seat:
+        text = await seat.sees("connecting")
+        assert "alerts --" in text
+
+
+async def test_frames_reach_the_screen() -> None:
+    async with cockpit(World(servers=12)) as seat:
+        await seat.sees("2 Servers 12")
+        await seat.sees("● live")

@@ -1,0 +1,251 @@
+"""The cockpit as an app: it wires the feed to the model, the model to the visible screen, and keys to screens."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, tzinfo
+from functools import partial
+from time import monotonic, time
+from typing import ClassVar
+
+from textual.binding import Binding
+from textual.screen import Screen
+
+from pointsman.client.client import Client
+from pointsman.contracts.actor import Actor, Role
+from pointsman.tui import themes
+from pointsman.tui.feed import Feed, MakeSource
+from pointsman.tui.link import Link, Sign, State
+from pointsman.tui.messages import Connected, FrameCame, Lost, Refused, RoundTrip, Told
+from pointsman.tui.model import Model
+from pointsman.tui.options import Options
+from pointsman.tui.pace import Pace
+from pointsman.tui.screens.balancer import BalancerScreen
+from pointsman.tui.screens.base import CockpitScreen
+from pointsman.tui.screens.events import EventsScreen
+from pointsman.tui.screens.overview import OverviewScreen
+from pointsman.tui.screens.servers import ServersScreen
+from pointsman.tui.screens.stats import StatsScreen
+from pointsman.tui.screens.tasks import TasksScreen
+from pointsman.tui.showing import Look, ShowingApp
+from pointsman.tui.topbar import Moment
+
+CLOCK_S = 1.0
+LINK_CHECK_S = 0.25
+PREMOUNT_AFTER_S = 0.5
+
+
+class Cockpit(ShowingApp):
+    """`make_source` and `wall` (s since the epoch) are for tests, which bring frames and a clock of their own."""
+
+    TITLE = "Pointsman"
+    CSS_PATH = "cockpit.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    MODES = {
+        "overview": OverviewScreen,
+        "servers": ServersScreen,
+        "tasks": TasksScreen,
+        "events": EventsScreen,
+        "stats": StatsScreen,
+        "balancer": BalancerScreen,
+    }
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        *(
+            Binding(str(place), f"app.go('{name}')", name.capitalize(), show=False, id=f"go.{name}")
+            for place, name in enumerate(MODES, 1)
+        ),
+        Binding("escape,backspace", "app.back", "Back", show=False, id="app.back"),
+        Binding("U", "app.toggle_zone", "UTC or local time", show=False, id="app.zone"),
+        Binding("T", "app.next_theme", "Theme", show=False, id="app.theme"),
+        Binding("question_mark", "app.show_help", "Help", key_display="?", id="app.help"),
+        Binding("colon", "app.command_palette", "Find", show=False, id="app.find"),
+        Binding("q", "app.quit", "Quit", id="app.quit"),
+        Binding("ctrl+c", "app.quit", "Quit", show=False, priority=True, system=True, id="app.interrupt"),
+    ]
+
+    def __init__(
+        self, options: Options, make_source: MakeSource | None = None, wall: Callable[[], float] = time
+    ) -> None:
+        super().__init__(ansi_color=True if options.no_color else None)
+        self.options = options
+        self.model = Model()
+        self.link = Link(since=monotonic())
+        self.zone: tzinfo | None = UTC
+        self.draws = 0
+        self._wall = wall
+        self._pace = Pace(options.hz)
+        make = make_source or partial(Feed, options.locate, options.actor)
+        self.source = make(self.take)
+        for theme in themes.textual_themes():
+            self.register_theme(theme)
+        self.theme = options.theme
+        self._take_look()
+
+    async def on_mount(self) -> None:
+        self._on_signals()
+        if self.options.keys:
+            self.set_keymap(self.options.keys)
+        await self.switch_mode(self.options.screen)
+        self.run_worker(self.source.run(), name="feed", exit_on_error=False)
+        self.set_interval(CLOCK_S, self._tick)
+        self.set_interval(LINK_CHECK_S, self._check_link)
+        self.set_timer(PREMOUNT_AFTER_S, self._premount)
+        self.theme_changed_signal.subscribe(self, lambda _: self._take_look())
+
+    @property
+    def shown(self) -> Model:
+        """What screens show: the cluster now, or the replayed moment."""
+        return self.model
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(
+            context=self.options.context,
+            is_read_only=self.options.read_only,
+            link=self.link,
+            now=monotonic(),
+            wall_ms=1000 * self._wall(),
+            zone=self.zone,
+        )
+
+    @property
+    def context_color(self) -> str:
+        if self.options.no_color:
+            return "ansi_default"
+        return self.options.color or (themes.PROTECTED if self.options.protected else themes.CONTEXT)
+
+    @property
+    def client(self) -> Client | None:
+        """To ask and to act, while there is a connection."""
+        bus = self.source.bus
+        return None if bus is None else Client(bus, Actor(sub=self.options.actor, roles=(Role.OPERATOR, Role.ADMIN)))
+
+    @property
+    def why_read_only(self) -> str | None:
+        """Why nothing can be changed from here just now; None when it can."""
+        if self.options.read_only:
+            return "this cockpit is read-only"
+        if not self.link.is_trusted:
+            return f"the link is {self.link.state}: what you see may not be so"
+        return None
+
+    def take(self, told: Told) -> None:
+        """A fact from the feed. Folding is cheap and always done; drawing is asked for."""
+        before = self.why_read_only
+        now = monotonic()
+        match told:
+            case FrameCame(frame=frame):
+                self.model.fold(frame)
+                if self.model.wants_snapshot:
+                    self.source.want_snapshot()
+                self._take_frame_sign(now)
+            case Connected(where=where):
+                self.link = self.link.after(Sign.CONNECTED, now).connected(where)
+            case Lost(tries=tries, next_s=next_s):
+                self.model.forget_place()
+                self.link = self.link.after(Sign.LOST, now).trying(tries, now + next_s)
+            case Refused(what=what):
+                self.link = self.link.after(Sign.REFUSED, now).denied(what)
+            case RoundTrip(ms=ms):
+                self.link = self.link.timed(ms)
+                return
+        self._after_link_change(before)
+        self.wake()
+
+    def _take_frame_sign(self, now: float) -> None:
+        was = self.link.state
+        self.link = self.link.after(Sign.FRAME, now)
+        if self.link.state is State.RECOVERED and was is not State.RECOVERED:
+            gaps = self.model.gaps
+            self.notify(
+                f"back after {self.link.outage_s:.0f} s, {gaps} gap{'s' if gaps != 1 else ''} since the start",
+                title="Connected again",
+            )
+
+    def _after_link_change(self, reason_before: str | None) -> None:
+        if (self.why_read_only is None) != (reason_before is None) and self._running:
+            self._take_look()
+            self.screen.refresh_bindings()
+
+    def wake(self) -> None:
+        """Draw soon: at once if the last drawing is long enough ago, else once when it is."""
+        if not self._running:
+            return
+        wait_s = self._pace.wait_s(monotonic())
+        if wait_s == 0:
+            self.call_later(self._draw)
+        elif wait_s is not None:
+            self.set_timer(wait_s, self._draw)
+
+    def _draw(self) -> None:
+        self._pace.drawn(monotonic())
+        self.draws += 1
+        if screen := self.visible_screen:
+            screen.draw_all()
+
+    @property
+    def visible_screen(self) -> CockpitScreen | None:
+        """The topmost screen that shows the cluster; dialogs may lie over it."""
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, CockpitScreen)), None)
+
+    def _tick(self) -> None:
+        if screen := self.visible_screen:
+            screen.draw_top()
+
+    def _check_link(self) -> None:
+        before = self.why_read_only
+        aged = self.link.aged(monotonic())
+        if aged.state is not self.link.state:
+            self.link = aged
+            self._after_link_change(before)
+            self.wake()
+
+    async def _premount(self) -> None:
+        """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits."""
+        for name in self.MODES:
+            if name not in self._screen_stacks:
+                await self._init_mode(name)
+                await asyncio.sleep(0)
+
+    def _take_look(self) -> None:
+        options = self.options
+        self.look = Look(
+            palette=themes.palette(self.theme, no_color=options.no_color),
+            ascii_only=options.ascii_only,
+            dimmed=self.model.is_known and not self.link.is_trusted,
+        )
+        if self._running:
+            for widget in self.screen.query("Lines, LiveTable, Area, Heat"):
+                forget = getattr(widget, "forget", widget.refresh)
+                forget()
+
+    def _on_signals(self) -> None:
+        """A terminal is given back on every way out."""
+        if self.is_headless or os.name != "posix":
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    async def action_go(self, name: str) -> None:
+        while isinstance(self.screen_stack[-1], Screen) and len(self.screen_stack) > 1:
+            await self.pop_screen()
+        await self.switch_mode(name)
+
+    async def action_back(self) -> None:
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+            self.wake()
+
+    def action_toggle_zone(self) -> None:
+        self.zone = None if self.zone is UTC else UTC
+        self.wake()
+
+    def action_next_theme(self) -> None:
+        names = [colours.name for colours in themes.ALL]
+        place = names.index(self.theme) + 1 if self.theme in names else 0
+        self.theme = names[place % len(names)]
+
+    def action_show_help(self) -> None:
+        self.action_show_help_panel()

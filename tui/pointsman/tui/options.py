@@ -1,0 +1,43 @@
+"""What the cockpit is started with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the bus is, and who we are there. Raise from whatever makes one when it is not known: it is asked again."""
+
+    url: str
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    credentials_file: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Without credentials."""
+        scheme, _, rest = self.url.rpartition("://")
+        return f"{scheme or 'nats'}://{rest.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`locate` is called before each connection: an embedded system may be elsewhere after its restart.
+
+    `context` is shown first on every screen, in the colour `color` (a name or #rrggbb), or violet when `protected`.
+    """
+
+    locate: Callable[[], Address]
+    context: str = "local"
+    color: str = ""
+    protected: bool = False
+    actor: str = "local:operator"
+    read_only: bool = False
+    ascii_only: bool = False
+    no_color: bool = False
+    hz: float = 10.0
+    screen: str = "overview"
+    theme: str = "pointsman-dark"
+    at: str | None = None
+    mouse: bool = True
+    keys: dict[str, str] = field(default_factory=dict)
