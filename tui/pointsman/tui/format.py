@@ -96,3 +96,12 @@ def trend(flow: Flow) -> str:
     if flow.pending == 0 or abs(net) <= STEADY * max(flow.submitted, 1.0):
         return "steady"
     return f"grows +{rate(net)}" if net > 0 else f"empty in {duration(1000 * flow.pending / -net)}"
+
+
+def size(octets: int | None) -> str:
+    """212 B, 1.2 kB, 3.4 MB"""
+    if octets is None:
+        return UNKNOWN
+    if octets < 1_000:
+        return f"{octets} B"
+    return f"{octets / 1_000:.1f} kB" if octets < 1_000_000 else f"{octets / 1_000_000:.1f} MB"
