@@ -126,6 +126,7 @@ class TaskHead(Record):
     attempts: tuple[Attempt, ...] = ()
     attempt: int = 0
     lingering: tuple[Lingering, ...] = ()
+    updated_at: int = 0
 
 
 class TaskRecord(Record):

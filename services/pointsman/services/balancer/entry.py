@@ -81,7 +81,7 @@ class Entry:
         self.revision = revision
         self.generation = head.generation
         self.deadline = spec.deadline
-        self.due = spec.run_at if spec.run_at is not None else head.created_at
+        self.due = _due(head)
         self.fairness_key = intern(spec.fairness_key or "")
         self.concurrency_key = intern(spec.concurrency_key) if spec.concurrency_key is not None else None
         self.affinity_key = intern(spec.affinity_key) if spec.affinity_key is not None else None
@@ -99,3 +99,10 @@ class Entry:
     def avoids(self) -> str | None:
         """The server of the last attempt, if that went wrong: the next goes elsewhere where it can."""
         return self.lease.attempts[-1].server_id if self.lease is not None and self.lease.attempts else None
+
+
+def _due(head: TaskHead) -> int:
+    """When it may begin; a task that was retried by hand has waited since then only."""
+    if head.spec.run_at is not None:
+        return head.spec.run_at
+    return head.created_at if head.generation == 1 else max(head.created_at, head.updated_at)
