@@ -24,6 +24,7 @@ from pointsman.contracts.commands import (
 )
 from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
+from pointsman.contracts.frames import Frame
 from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
 from pointsman.contracts.server import (
     HeartbeatAnswer,
@@ -215,6 +216,10 @@ class Statistics(_Verbs):
 
     async def load_balancer(self) -> LoadBalancerStatistics:
         return await self._ask("load-balancer", StatisticsQuery(), LoadBalancerStatistics)
+
+    async def frame(self) -> Frame:
+        """All that a cockpit shows, as of now."""
+        return await self._ask("frame", StatisticsQuery(), Frame)
 
 
 class History(_Verbs):

@@ -13,6 +13,7 @@ from pointsman.contracts.task import Choice
 from pointsman.services.balancer.backlog import Backlog
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
 from pointsman.services.balancer.fleet import Fleet
+from pointsman.services.balancer.flow import Flow
 from pointsman.services.balancer.lines import Line, Order
 from pointsman.services.balancer.pending import PendingIndex
 from pointsman.services.balancer.pools import Pools
@@ -63,6 +64,7 @@ class Model:
         self.pending = PendingIndex(self.fleet.free_slots)
         self.pools = Pools(self.fleet, self.pending)
         self.backlog = Backlog()
+        self.flow = Flow()
         self.running: dict[str, Entry] = {}
         self.aborts: list[tuple[str, Abort]] = []
         self.by_executor: dict[str, int] = {}
@@ -88,16 +90,22 @@ class Model:
         elif is_terminal(head.status):
             self._linger(head, now)
         if is_terminal(head.status):
-            self._end(head, now)
+            self._end(head, now, entry)
             return
         self._add(head, revision, raw, now, entry)
 
-    def _end(self, head: TaskHead, now: int) -> None:
+    def _end(self, head: TaskHead, now: int, before: Entry | None) -> None:
+        if before is not None or not self._has_ended(head):
+            self.flow.ended(head, before, now)
         self._ended[head.id] = Ended(head.generation, head.attempt, now)
         orphan = self._orphans.get(head.id)
         if orphan is not None and orphan[0].generation <= head.generation:
             del self._orphans[head.id]
             self._late_lease(head.id, orphan[0], now)
+
+    def _has_ended(self, head: TaskHead) -> bool:
+        ended = self._ended.get(head.id)
+        return ended is not None and ended.generation >= head.generation
 
     def _late_lease(self, task_id: str, lease: Lease, now: int) -> None:
         """An attempt that was assigned while its task was being ended: the record does not know of it, so it lingers."""
@@ -114,6 +122,8 @@ class Model:
         entry = Entry(head, self._shapes.of(head), revision)
         self.entries[head.id] = entry
         self.backlog.came(entry)
+        if before is None or before.generation != entry.generation:
+            self.flow.submitted(entry, now)
         self.pools.seen(entry.shape.pool, self._now_s)
         self._ended.pop(head.id, None)
         self._deadlines.add(entry.deadline, entry.id)
@@ -325,6 +335,7 @@ class Model:
         if is_replay and held is not None and _newer(held, lease):
             self._behind.add(entry.id)
             return False
+        self.flow.leased(entry, held, lease)
         entry.lease = lease
         self._note_retry_after(entry, lease)
         return True

@@ -1,15 +1,18 @@
 """Tasks that are due: in the line of their requirement when they may pass every gate, parked when not."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 from pointsman.services.balancer.entry import Entry, Requirement, State
 from pointsman.services.balancer.fairness import Fairness
 from pointsman.services.balancer.gate import Gate, Lane, Wait
 from pointsman.services.balancer.gates import Gates
 from pointsman.services.balancer.lines import Line, Order
+from pointsman.services.balancer.waiting import Waiting
 
 PARKED_AT_ONCE_MAX = 500
+LOOKED_AT_MAX = 5_000
 
 
 class PendingIndex:
@@ -110,6 +113,19 @@ class PendingIndex:
             counts[pool] = counts.get(pool, 0) + count
         return counts
 
+    def oldest(self) -> tuple[dict[str, int], int | None]:
+        """When the longest waiting fell due: of each pool's lines, and of all, those at closed gates included.
+
+        Of very many fairness keys only those are looked at that have waited longest without a break.
+        """
+        of_pools: dict[str, int] = {}
+        for line in self._lines.values():
+            due = _oldest(chain.from_iterable(level.by_key.values() for level in line.levels.values()))
+            if due is not None:
+                of_pools[line.pool] = min(due, of_pools.get(line.pool, due))
+        parked = _oldest(self.gates.lanes())
+        return of_pools, min((*of_pools.values(), *(() if parked is None else (parked,))), default=None)
+
     def _queue(self, entry: Entry, now: int, now_s: float) -> None:
         entry.state = State.PENDING
         gate = self.gates.closed(entry, now, now_s)
@@ -135,3 +151,8 @@ class PendingIndex:
         self._counts[requirement] -= 1
         if not self._counts[requirement]:
             del self._counts[requirement]
+
+
+def _oldest(waiting: Iterable[Waiting]) -> int | None:
+    firsts = (one.first() for one in islice(waiting, LOOKED_AT_MAX))
+    return min((first[0] for first in firsts if first is not None), default=None)

@@ -39,7 +39,7 @@ def status(
         as_of=now,
         classes=_classes(model, now),
         gates=_gates(model, now, now_s),
-        alerts=_alerts(model),
+        alerts=alerts(model),
     )
 
 
@@ -83,7 +83,7 @@ def _is_in_force(gate: Gate, now: int) -> bool:
     return gate.limit is not None or gate.bucket is not None or gate.blocked_until > now
 
 
-def _alerts(model: Model) -> tuple[Alert, ...]:
+def alerts(model: Model) -> tuple[Alert, ...]:
     """Classes that no registered server could ever serve."""
     impossible = [
         (requirement, count)

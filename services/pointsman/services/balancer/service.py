@@ -23,16 +23,19 @@ from pointsman.contracts.subjects import (
     VIEW_HEARTBEAT,
     VIEW_LOAD,
     VIEW_RELEASES,
+    VIEW_VIEWER,
 )
 from pointsman.services.balancer import rules
 from pointsman.services.balancer.audit import Audit
 from pointsman.services.balancer.dispatch import Dispatcher
 from pointsman.services.balancer.executors import Executors
 from pointsman.services.balancer.explain import ahead, explanation, reason
+from pointsman.services.balancer.flow_frame import Term
 from pointsman.services.balancer.follow import Folding
 from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.reconcile import Reconciler
 from pointsman.services.balancer.settings import SettingsDesk
+from pointsman.services.balancer.teller import FlowTeller
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.leader import Leadership
@@ -89,6 +92,9 @@ class BalancerService:
         self._audit = Audit(bus, self._model, clock, refresh=self._folding.tasks.refresh)
         settings = SettingsStore(KvBucket(bus, BUCKET_SETTINGS))
         self._desk = SettingsDesk(settings, self._folding.book, self._model, clock, self._folding.fold_setting)
+        self._teller = FlowTeller(
+            bus, self._model, self._folding.book, self._executors, clock, term=self._dispatching_term
+        )
         self._background = Background()
         self._subscriptions: list[Subscription] = []
         self._serving: Serving | None = None
@@ -104,6 +110,7 @@ class BalancerService:
             (VIEW_RELEASES, self._on_release),
             (VIEW_HEARTBEAT, self._on_heartbeat),
             (VIEW_HEALTH, self._on_checks),
+            (VIEW_VIEWER, self._teller.on_viewer),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         await self._dispatcher.start()
@@ -112,6 +119,7 @@ class BalancerService:
         await self._leadership.start()
         self._background.every(STEP_S, self._step, "balancer step")
         self._background.every(AUDIT_S, self._compare, "audit")
+        self._background.every(0, self._teller.step, "flow told")
 
     async def stop(self) -> None:
         self._knows_all = False
@@ -127,6 +135,9 @@ class BalancerService:
 
     def _may_dispatch(self) -> bool:
         return self._knows_all and self._leadership.is_leader()
+
+    def _dispatching_term(self) -> Term | None:
+        return Term(self._context.instance, self._leadership.epoch) if self._may_dispatch() else None
 
     def _on_leadership(self, leads: bool) -> None:
         self._begin_term()
@@ -164,6 +175,7 @@ class BalancerService:
         if term == self._term and self._leadership.is_leader():
             self._model.pending.gates.begin_term(self._clock.monotonic_s())
             self._reconciler.took_over()
+            self._teller.begin_term()
             self._knows_all = True
             log.info("dispatching", epoch=self._leadership.epoch, live=len(self._model.entries))
             self._dispatcher.schedule()

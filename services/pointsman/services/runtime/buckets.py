@@ -18,8 +18,10 @@ from pointsman.contracts.subjects import (
     CONSUMER_HISTORY,
     CONSUMER_WEBHOOKS,
     STREAM_AUDIT,
+    STREAM_FRAMES,
     STREAM_HISTORY,
     STREAM_WEBHOOKS,
+    VIEW_KEYFRAME,
     audit_subject,
     stream_of,
     webhook,
@@ -34,6 +36,8 @@ WEBHOOK_ACK_WAIT_S = 60
 WEBHOOKS_MAX, WEBHOOKS_PER_HOST_MAX = 200_000, 20_000
 WEBHOOKS_AGE_S_MAX = 25 * 3_600
 WEBHOOKS_DISTINCT_S = 2 * 3_600
+FRAMES_KEPT_S = 3_600
+FRAME_BYTES_MAX = 1 << 20
 NS = 1_000_000_000
 
 Json = dict[str, Any]
@@ -107,6 +111,25 @@ def webhooks(replicas: int) -> Json:
     }
 
 
+def frames(replicas: int) -> Json:
+    """The last hour of keyframes. Bounded by count, not by bytes, which the broker would set aside at once: who writes
+    them keeps within a size by writing them less often."""
+    config: Json = {
+        "name": STREAM_FRAMES,
+        "subjects": [VIEW_KEYFRAME],
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "discard": "old",
+        "max_age": FRAMES_KEPT_S * NS,
+        "max_msgs": FRAMES_KEPT_S + 100,
+        "max_msg_size": FRAME_BYTES_MAX,
+    }
+    if replicas == 1:
+        config["persist_mode"] = "async"
+    return config
+
+
 def streams(*, relaxed: bool, replicas: int) -> list[Json]:
     return [
         bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
@@ -119,6 +142,7 @@ def streams(*, relaxed: bool, replicas: int) -> list[Json]:
         history(replicas),
         audit(replicas),
         webhooks(replicas),
+        frames(replicas),
     ]
 
 

@@ -11,6 +11,7 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import ServerConfig
 from pointsman.contracts.subjects import BUCKET_SERVERS, token, verb
 from pointsman.services.runtime.kv import KvBucket
+from pointsman.services.statistics.framing import Archived
 
 ANSWER_S = 1.0
 
@@ -19,6 +20,8 @@ class ArchiveStatus(Message, frozen=True, kw_only=True):
     """What is read of the history's status."""
 
     backlog: int | None = None
+    lag_ms: int | None = None
+    connected: bool | None = None
     last_commit: int | None = None
 
 
@@ -39,6 +42,13 @@ class Live:
 
     async def archive(self, actor: Actor) -> ArchiveStatus | None:
         return await self._ask(verb("history", "status"), actor, _ARCHIVE)
+
+    async def archived(self, actor: Actor, now: int) -> Archived:
+        """How far the archive is: up to the oldest record that waits for it."""
+        told = await self.archive(actor)
+        if told is None:
+            return Archived()
+        return Archived(told.backlog, now - told.lag_ms if told.lag_ms is not None else None)
 
     async def registered_at(self, server_id: str) -> int | None:
         try:

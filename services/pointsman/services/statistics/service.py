@@ -18,6 +18,7 @@ from pointsman.contracts.statistics import (
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, VerbHandler, serve
 from pointsman.services.statistics import rules, store
+from pointsman.services.statistics.aggregator import Aggregator
 from pointsman.services.statistics.live import Live
 from pointsman.services.statistics.rules import Range
 from pointsman.services.statistics.store import DatabaseAway, Pool, StatisticsStore
@@ -153,16 +154,19 @@ class RunningStatistics:
         self._context = context
         self._serving: Serving | None = None
         self._pool: Pool | None = None
+        self._aggregator = Aggregator(context)
 
     async def start(self) -> None:
         """Does not wait for Postgres."""
         self._pool = await store.connect(self._context.settings.postgres_dsn)
         service = StatisticsService(self._context, self._pool)
+        await self._aggregator.start()
         self._serving = await serve(self._context.bus, "statistics", VERSION, service.verbs())
 
     async def stop(self) -> None:
         if self._serving:
             await self._serving.drain()
+        await self._aggregator.stop()
         if self._pool:
             await store.close(self._pool, within_s=CLOSE_S)
 

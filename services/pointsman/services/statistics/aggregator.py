@@ -1,0 +1,180 @@
+"""The aggregator: every replica folds what is told, the elected one tells frames and keeps an hour of them."""
+
+import asyncio
+import math
+import zlib
+
+import msgspec
+import structlog
+
+from pointsman.client.bus import Bus, Message, Subscription
+from pointsman.contracts.actor import Actor, Role
+from pointsman.contracts.errors import forbidden
+from pointsman.contracts.flow import VIEWER_GONE_S
+from pointsman.contracts.frames import KEPT_S, RATE_HZ, Frame, encode_frame
+from pointsman.contracts.server import Heartbeat, ServerHealth
+from pointsman.contracts.subjects import (
+    BUCKET_SERVERS,
+    VIEW_FLOW,
+    VIEW_FRAME,
+    VIEW_HEALTH,
+    VIEW_HEARTBEAT,
+    VIEW_KEYFRAME,
+    VIEW_VIEWER,
+    stream_of,
+)
+from pointsman.services.runtime.context import Context
+from pointsman.services.runtime.follow import Follower
+from pointsman.services.runtime.leader import Leadership
+from pointsman.services.runtime.loop import Background
+from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
+from pointsman.services.statistics.board import Board
+from pointsman.services.statistics.flow_windows import of_bytes
+from pointsman.services.statistics.framing import Framer
+from pointsman.services.statistics.live import Live
+from pointsman.services.version import VERSION
+
+log = structlog.get_logger()
+
+READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
+SNAPSHOTS_MAX = 64
+KEY_EVERY_S = 1.0
+FRAME_SPACE_S = 0.75 / RATE_HZ
+FRAME_LATEST_S = 1.25 / RATE_HZ
+ARCHIVE_EVERY_S = 5.0
+KEPT_BYTES_MAX = 256 << 20
+COMPRESSION = 3
+SELF = Actor(sub="pointsman-statistics", roles=(Role.SERVICE,))
+_HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_CHECKS = msgspec.json.Decoder(dict[str, ServerHealth])
+
+
+class Aggregator:
+    """A frame follows the leader's flow, so that it is as new as it can be; without flow it comes by itself."""
+
+    def __init__(self, context: Context) -> None:
+        self._bus: Bus = context.bus
+        self._clock = context.clock
+        self._board = Board()
+        self._framer = Framer(self._board)
+        self._live = Live(context.bus)
+        self._leadership = Leadership(context, "statistics.frames", on_change=self._on_leadership)
+        self._follower = Follower(context.bus, stream_of(BUCKET_SERVERS), self._board.fold_record)
+        self._background = Background()
+        self._subscriptions: list[Subscription] = []
+        self._serving: Serving | None = None
+        self._serving_lock = asyncio.Lock()
+        self._viewed_until_s = float("-inf")
+        self._woken = asyncio.Event()
+        self._framed_s = self._kept_s = float("-inf")
+        self._keep_every_s = KEY_EVERY_S
+
+    async def start(self) -> None:
+        await self._follower.start()
+        await self._follower.caught_up()
+        for subject, handler in (
+            (VIEW_FLOW, self._on_flow),
+            (VIEW_HEALTH, self._on_checks),
+            (VIEW_HEARTBEAT, self._on_beat),
+            (VIEW_VIEWER, self._on_viewer),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        await self._leadership.start()
+        self._background.every(0, self._tell, "frames told")
+        self._background.every(KEY_EVERY_S, self._keep, "frames kept")
+        self._background.every(ARCHIVE_EVERY_S, self._ask_archive, "archive asked")
+
+    async def stop(self) -> None:
+        if self._serving is not None:
+            await self._serving.drain()
+        await self._background.stop()
+        await self._leadership.stop()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        await self._follower.stop()
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._clock.monotonic_s() < self._viewed_until_s
+
+    def _on_leadership(self, leads: bool) -> None:
+        self._background.run(self._offer() if leads else self._withdraw(), "frames leadership change")
+
+    async def _offer(self) -> None:
+        """The leader alone answers: only it knows which frame was the last."""
+        async with self._serving_lock:
+            if self._serving is None and self._leadership.is_leader():
+                verbs = [Verb("frame", self._snapshot, SNAPSHOTS_MAX)]
+                self._serving = await serve(self._bus, "statistics", VERSION, verbs)
+
+    async def _withdraw(self) -> None:
+        async with self._serving_lock:
+            serving, self._serving = self._serving, None
+            if serving is not None:
+                await serving.drain()
+
+    async def _tell(self) -> None:
+        """Wait for the next moment of a frame, then tell it to who looks."""
+        await self._pause()
+        if not self._is_watched or not self._leadership.is_leader():
+            self._framer.unwatched()
+            return
+        self._framed_s = self._clock.monotonic_s()
+        frame = self._framer.changed(self._leadership.epoch, self._clock.now_ms(), self._framed_s)
+        await self._bus.publish(VIEW_FRAME, encode_frame(frame))
+
+    async def _pause(self) -> None:
+        self._woken.clear()
+        wait_s = FRAME_LATEST_S if self._is_watched else KEY_EVERY_S
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(max(0.0, self._framed_s + FRAME_SPACE_S - self._clock.monotonic_s()))
+
+    async def _keep(self) -> None:
+        """So seldom that the hour stays within its bytes."""
+        if not self._leadership.is_leader():
+            return
+        await self._offer()
+        now_s = self._clock.monotonic_s()
+        if now_s - self._kept_s < self._keep_every_s - KEY_EVERY_S / 2:
+            return
+        self._kept_s = now_s
+        frame = self._framer.key(self._leadership.epoch, self._clock.now_ms(), now_s, is_watched=self._is_watched)
+        packed = zlib.compress(encode_frame(frame), COMPRESSION)
+        self._keep_every_s = keep_every_s(len(packed))
+        await self._bus.publish(VIEW_KEYFRAME, packed)
+
+    async def _ask_archive(self) -> None:
+        if self._leadership.is_leader():
+            self._framer.archived = await self._live.archived(SELF, self._clock.now_ms())
+
+    async def _snapshot(self, call: Call) -> Answer:
+        if not call.actor.has(*READERS):
+            raise forbidden("Viewer role required")
+        frame: Frame = self._framer.snapshot(self._leadership.epoch, self._clock.now_ms(), self._clock.monotonic_s())
+        return Answer(encode_frame(frame))
+
+    async def _on_flow(self, message: Message) -> None:
+        told = of_bytes(message.data)
+        if told is not None:
+            self._board.fold_flow(told, self._clock.monotonic_s())
+            self._framer.heard(told)
+            self._woken.set()
+
+    async def _on_checks(self, message: Message) -> None:
+        self._board.fold_checks(_CHECKS.decode(message.data))
+
+    async def _on_beat(self, message: Message) -> None:
+        self._board.fold_beat(_HEARTBEAT.decode(message.data))
+
+    async def _on_viewer(self, _message: Message) -> None:
+        self._viewed_until_s = self._clock.monotonic_s() + VIEWER_GONE_S
+        self._woken.set()
+
+
+def keep_every_s(size: int) -> float:
+    """How often a keyframe of this many bytes may be kept for all of them to stay within their bound."""
+    return float(max(1, math.ceil(size * KEPT_S / KEPT_BYTES_MAX)))
