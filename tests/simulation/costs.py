@@ -13,7 +13,8 @@ import msgspec
 from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.base import encode
 from pointsman.contracts.record import TaskHead, TaskRecord, TaskSpec
-from pointsman.services.balancer.model import Model, Wish
+from pointsman.services.balancer.attempts import Wish
+from pointsman.services.balancer.model import Model
 from tests.simulation.measures import ANY
 from tests.simulation.simulator import DAY_MS, EPOCH_MS, fleet_model
 from tests.simulation.workload import TYPE, Machine

@@ -6,7 +6,7 @@ from random import Random
 
 from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.lifecycle import Status
-from pointsman.services.balancer.model import Wish
+from pointsman.services.balancer.attempts import Wish
 from tests.simulation import oracle
 from tests.simulation.simulator import EPOCH_MS, Run, fleet_model, percentile, simulate
 from tests.simulation.workload import TYPE, Machine, Trouble, workload

@@ -14,7 +14,8 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.limits import PoolSettings
 from pointsman.contracts.record import TaskHead, TaskRecord, TaskSpec
 from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
-from pointsman.services.balancer.model import Decision, Model
+from pointsman.services.balancer.attempts import Decision
+from pointsman.services.balancer.model import Model
 from pointsman.services.runtime.outcomes import Ended, Failed, Lost, Succeeded, assign, settle
 from tests.simulation.workload import POISON, Arrival, Machine, Trouble, Workload
 

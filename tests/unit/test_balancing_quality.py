@@ -10,9 +10,9 @@ import pytest
 
 from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.lifecycle import Status
+from pointsman.services.balancer.attempts import Wish
 from pointsman.services.balancer.estimator import Estimate
 from pointsman.services.balancer.limits import EffectiveLimit
-from pointsman.services.balancer.model import Wish
 from tests.simulation import costs, measures
 from tests.simulation.report import (
     DEFAULT_LIMITS,

@@ -15,8 +15,9 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.limits import KeySettings, Limit
 from pointsman.contracts.record import Lease, TaskHead, TaskRecord, TaskSpec
 from pointsman.contracts.server import HealthState, ServerConfig, ServerHealth
+from pointsman.services.balancer.attempts import Decision
 from pointsman.services.balancer.entry import State
-from pointsman.services.balancer.model import Decision, Model
+from pointsman.services.balancer.model import Model
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.outcomes import Failed, Lost, Succeeded, assign
 
@@ -302,12 +303,12 @@ def test_overdue_attempts_and_tasks_are_named_until_dealt_with() -> None:
     model, record = a_model(), a_record(deadline=NOW + 90_000)
     fold(model, record, 1)
     fold_lease(model, a_lease(record), 1)
-    assert model.attempts_overdue(NOW + 59_999) == []
-    assert [entry.id for entry in model.attempts_overdue(NOW + 60_000)] == ["t1"]
-    assert model.attempts_overdue(NOW + 60_000) == []
-    model.watch_again(model.entries["t1"], NOW + 62_000)
-    assert [entry.id for entry in model.attempts_overdue(NOW + 62_000)] == ["t1"]
-    assert [entry.id for entry in model.tasks_overdue(NOW + 91_000)] == ["t1"]
+    assert model.due.attempts_overdue(NOW + 59_999) == []
+    assert [entry.id for entry in model.due.attempts_overdue(NOW + 60_000)] == ["t1"]
+    assert model.due.attempts_overdue(NOW + 60_000) == []
+    model.due.watch_again(model.entries["t1"], NOW + 62_000)
+    assert [entry.id for entry in model.due.attempts_overdue(NOW + 62_000)] == ["t1"]
+    assert [entry.id for entry in model.due.tasks_overdue(NOW + 91_000)] == ["t1"]
 
 
 def test_an_extended_attempt_is_not_overdue_at_its_first_deadline() -> None:
@@ -316,8 +317,8 @@ def test_an_extended_attempt_is_not_overdue_at_its_first_deadline() -> None:
     lease = a_lease(record)
     fold_lease(model, lease, 1)
     fold_lease(model, outcomes.extend(lease, NOW + 120_000, NOW), 2)
-    assert model.attempts_overdue(NOW + 60_000) == []
-    assert len(model.attempts_overdue(NOW + 120_000)) == 1
+    assert model.due.attempts_overdue(NOW + 60_000) == []
+    assert len(model.due.attempts_overdue(NOW + 120_000)) == 1
     assert model.slots.total() == 1
 
 
@@ -579,7 +580,7 @@ def what_is_kept(model: Model) -> dict[str, int]:
         "running": len(gates._running),
         "shares": len(model.pending.fairness._shares),
         "paces": len(model.pools._all),
-        "seconds": len(model._attempts_due._slots) + len(model._deadlines._slots),
+        "seconds": len(model.due._attempts._slots) + len(model.due._deadlines._slots),
     }
 
 

@@ -15,9 +15,10 @@ from pointsman.contracts.execution import Abort, Handover
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.record import Lease
 from pointsman.contracts.subjects import abort, execute
+from pointsman.services.balancer.attempts import Decision
 from pointsman.services.balancer.entry import Entry
 from pointsman.services.balancer.executors import Executors
-from pointsman.services.balancer.model import Decision, Model
+from pointsman.services.balancer.model import Model
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
 from pointsman.services.runtime.loop import Background

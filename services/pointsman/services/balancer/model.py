@@ -1,7 +1,6 @@
 """What the leader knows, folded from the buckets: live tasks, who waits, who runs where. No I/O; time by argument."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 from typing import NamedTuple
@@ -10,7 +9,9 @@ from pointsman.contracts.execution import Abort, attempt_key
 from pointsman.contracts.lifecycle import is_terminal
 from pointsman.contracts.record import Attempt, CurrentAttempt, Lease, TaskHead
 from pointsman.contracts.task import Choice
+from pointsman.services.balancer.attempts import Decision, Wish, abort_of, is_newer, knows_the_end, runs
 from pointsman.services.balancer.backlog import Backlog
+from pointsman.services.balancer.due import Due
 from pointsman.services.balancer.entry import Entry, Shape, Shapes, State
 from pointsman.services.balancer.fleet import Fleet
 from pointsman.services.balancer.flow import Flow
@@ -18,7 +19,6 @@ from pointsman.services.balancer.lines import Line, Order
 from pointsman.services.balancer.pending import PendingIndex
 from pointsman.services.balancer.pools import Pools
 from pointsman.services.balancer.slots import Slots
-from pointsman.services.balancer.timers import Timers, Wheel
 from pointsman.services.runtime.outcomes import CONNECT_MS
 
 ENDED_KEPT_MS = 60_000
@@ -30,30 +30,12 @@ TICK_S = 1.0
 BUSY = frozenset({State.RESERVED, State.RUNNING})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """This task goes to this server; the slot is already held under `attempt`. The lease is that of the decision."""
-
-    entry: Entry
-    lease: Lease | None
-    lease_revision: int
-    server_id: str
-    attempt: str
-    choice: Choice
-
-
 class Ended(NamedTuple):
     """A task that ended: its last generation and attempt number as its record knew them, and when we heard."""
 
     generation: int
     attempt: int
     at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    type: str
-    affinity_key: str | None
 
 
 class Model:
@@ -66,12 +48,10 @@ class Model:
         self.backlog = Backlog()
         self.flow = Flow()
         self.running: dict[str, Entry] = {}
+        self.due = Due(self.entries)
         self.aborts: list[tuple[str, Abort]] = []
         self.by_executor: dict[str, int] = {}
         self._shapes = Shapes()
-        self._delayed: Timers[str] = Timers()
-        self._attempts_due: Wheel[str] = Wheel()
-        self._deadlines: Wheel[str] = Wheel()
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._orphans: OrderedDict[str, tuple[Lease, int, int]] = OrderedDict()
         self._behind: set[str] = set()
@@ -126,7 +106,7 @@ class Model:
             self.flow.submitted(entry, now)
         self.pools.seen(entry.shape.pool, self._now_s)
         self._ended.pop(head.id, None)
-        self._deadlines.add(entry.deadline, entry.id)
+        self.due.lives(entry)
         self._linger(head, now)
         if len(raw) <= RAW_BYTES_MAX and self._raw_bytes + len(raw) <= RAW_TOTAL_BYTES_MAX:
             entry.raw = raw
@@ -231,7 +211,7 @@ class Model:
             self._unplace(entry)
             self._set_lease(entry, lease, revision)
             self._place(entry, now)
-        if _runs(entry, decision):
+        if runs(entry, decision):
             return True
         self.slots.free(decision.server_id, decision.attempt)
         if entry.state is State.RESERVED:
@@ -242,7 +222,7 @@ class Model:
         """The lease could not be written: give the slot back and let the task wait again."""
         entry = decision.entry
         is_live = self.entries.get(entry.id) is entry
-        if not is_live or not _runs(entry, decision):
+        if not is_live or not runs(entry, decision):
             self.slots.free(decision.server_id, decision.attempt)
             self.pending.gates.spend(entry, self._now_s, -1.0)
         if is_live and entry.state is State.RESERVED:
@@ -253,10 +233,8 @@ class Model:
         self._now_s = now_s
         self.fleet.settle(now)
         self.pending.gates.tick(now)
-        for task_id in self._delayed.due(now):
-            entry = self.entries.get(task_id)
-            if entry is not None and entry.state is State.DELAYED:
-                self._place(entry, now)
+        for entry in self.due.begun(now):
+            self._place(entry, now)
         if now_s - self._ticked_s >= TICK_S:
             self._ticked_s = now_s
             self._each_second(now, now_s)
@@ -266,42 +244,16 @@ class Model:
         self.fleet.tick(now, now_s)
         self.pools.tick(now_s, self.backlog.pools())
         self.pending.gates.tidy(now, now_s)
-        self._attempts_due.tidy(now)
-        self._deadlines.tidy(now)
+        self.due.tidy(now)
         self.backlog.tick(now_s)
         while self._ended and next(iter(self._ended.values())).at < now - ENDED_KEPT_MS:
             self._ended.popitem(last=False)
         while self._orphans and next(iter(self._orphans.values()))[2] < now - ENDED_KEPT_MS:
             self._orphans.popitem(last=False)
 
-    def attempts_overdue(self, now: int) -> list[Entry]:
-        """Running tasks whose attempt's deadline has passed."""
-        overdue: dict[str, Entry] = {}
-        for task_id in self._attempts_due.due(now):
-            entry = self.running.get(task_id)
-            current = entry.lease.current if entry is not None and entry.lease else None
-            if entry is None or current is None:
-                continue
-            if current.deadline > now:
-                self._attempts_due.add(current.deadline, task_id)
-            else:
-                overdue[task_id] = entry
-        return list(overdue.values())
-
-    def tasks_overdue(self, now: int) -> list[Entry]:
-        """Live tasks whose own deadline has passed."""
-        due = dict.fromkeys(self._deadlines.due(now))
-        return [e for i in due if (e := self.entries.get(i)) is not None and e.deadline <= now]
-
-    def watch_again(self, entry: Entry, at: int) -> None:
-        """Look at the deadlines of this entry again at `at`."""
-        self._deadlines.add(max(at, entry.deadline), entry.id)
-        if entry.lease is not None and entry.lease.current is not None:
-            self._attempts_due.add(max(at, entry.lease.current.deadline), entry.id)
-
     def next_due(self) -> int | None:
         """When a delayed task falls due or a gate opens, in ms since the epoch; deadlines are looked at once a second."""
-        times = (self._delayed.next(), self.pending.gates.next_opening())
+        times = (self.due.next(), self.pending.gates.next_opening())
         return min((at for at in times if at is not None), default=None)
 
     def released(self, task_id: str, generation: int, number: int) -> bool:
@@ -332,7 +284,7 @@ class Model:
         entry.lease_revision = revision
         if lease.generation != entry.generation:
             return False
-        if is_replay and held is not None and _newer(held, lease):
+        if is_replay and held is not None and is_newer(held, lease):
             self._behind.add(entry.id)
             return False
         self.flow.leased(entry, held, lease)
@@ -357,7 +309,7 @@ class Model:
             entry.due = lease.run_at
         self._become(entry, State.DELAYED)
         if entry.due > now:
-            self._delayed.add(entry.due, entry.id)
+            self.due.is_delayed(entry)
         else:
             self.pending.add(entry, now, self._now_s)
 
@@ -367,14 +319,14 @@ class Model:
         self.running[entry.id] = entry
         self.by_executor[current.executor] = self.by_executor.get(current.executor, 0) + 1
         self.slots.hold(current.server_id, attempt_key(entry.id, entry.generation, current.number))
-        self._attempts_due.add(current.deadline, entry.id)
+        self.due.runs(entry, current)
 
     def _unplace(self, entry: Entry) -> None:
         if entry.state is State.PENDING:
             self.pending.forget(entry)
         if self.running.pop(entry.id, None) is not None and entry.lease is not None and entry.lease.current is not None:
             self.by_executor[entry.lease.current.executor] -= 1
-            self._attempts_due.discard(entry.lease.current.deadline, entry.id)
+            self.due.runs_no_more(entry, entry.lease.current)
         if entry.state is not State.RESERVED:
             self._become(entry, State.DELAYED)
 
@@ -388,7 +340,7 @@ class Model:
     def _drop(self, entry: Entry, head: TaskHead, now: int, now_s: float) -> None:
         """The entry's generation is over: free its slot, or let it linger and have the call ended."""
         del self.entries[entry.id]
-        self._deadlines.discard(entry.deadline, entry.id)
+        self.due.is_over(entry)
         self._behind.discard(entry.id)
         current = entry.lease.current if entry.lease is not None else None
         self._unplace(entry)
@@ -400,7 +352,7 @@ class Model:
         if current is None:
             return
         key = attempt_key(entry.id, entry.generation, current.number)
-        if _knows_the_end(head, entry, current):
+        if knows_the_end(head, entry, current):
             self.slots.free(current.server_id, key)
         else:
             self._linger_current(current, key)
@@ -423,39 +375,3 @@ class Model:
         if entry.raw is not None:
             self._raw_bytes -= len(entry.raw)
             entry.raw = None
-
-
-def _knows_the_end(head: TaskHead, entry: Entry, current: CurrentAttempt) -> bool:
-    """Whether the record tells that this attempt ran to its end, and was not just left behind."""
-    attempt = (entry.generation, current.number)
-    if head.generation != entry.generation or any((one.generation, one.number) == attempt for one in head.lingering):
-        return False
-    return any(attempt.number == current.number for attempt in head.attempts)
-
-
-def _runs(entry: Entry, decision: Decision) -> bool:
-    """Whether the decided attempt is the one that runs: its lease was seen before its acknowledgement."""
-    current = entry.lease.current if entry.lease is not None else None
-    if current is None or current.server_id != decision.server_id:
-        return False
-    return attempt_key(entry.id, entry.generation, current.number) == decision.attempt
-
-
-def _newer(held: Lease, other: Lease) -> bool:
-    """By what happened first, and only then by the writers' clocks, which may differ."""
-    return _stage(held) > _stage(other)
-
-
-def _stage(lease: Lease) -> tuple[int, bool, int]:
-    return lease.attempt, lease.current is None, lease.updated_at
-
-
-def abort_of(entry: Entry, current: CurrentAttempt, reason: str) -> Abort:
-    return Abort(
-        task_id=entry.id,
-        generation=entry.generation,
-        number=current.number,
-        server_id=current.server_id,
-        reason=reason,
-        start_by=current.start_by,
-    )

@@ -8,9 +8,10 @@ from pointsman.contracts.execution import attempt_key
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.record import CurrentAttempt, Lease
 from pointsman.contracts.server import Wanted
+from pointsman.services.balancer.attempts import abort_of
 from pointsman.services.balancer.entry import Entry
 from pointsman.services.balancer.executors import Executors
-from pointsman.services.balancer.model import Model, abort_of
+from pointsman.services.balancer.model import Model
 from pointsman.services.runtime import outcomes
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
@@ -40,9 +41,11 @@ class Reconciler:
 
     async def step(self) -> None:
         now, now_s = self._clock.now_ms(), self._clock.monotonic_s()
-        late = [entry for entry in self._model.attempts_overdue(now) if not self._leave_to_executor(entry, now, now_s)]
+        late = [
+            entry for entry in self._model.due.attempts_overdue(now) if not self._leave_to_executor(entry, now, now_s)
+        ]
         work = [self._reclaim(entry) if self._has_no_call(entry, now_s) else self._time_out(entry) for entry in late]
-        work += [self._expire(entry) for entry in self._model.tasks_overdue(now)]
+        work += [self._expire(entry) for entry in self._model.due.tasks_overdue(now)]
         work += [self._reclaim(entry) for entry in self._abandoned(now, now_s)]
         work += [self._evict(entry) for entry in self._evicted()]
         for start in range(0, len(work), AT_ONCE):
@@ -56,7 +59,7 @@ class Reconciler:
             return False
         if not self._executors.is_alive(current.executor, now_s):
             return False
-        self._model.watch_again(entry, current.deadline + ENFORCED_BY_EXECUTOR_MS)
+        self._model.due.watch_again(entry, current.deadline + ENFORCED_BY_EXECUTOR_MS)
         return True
 
     def _has_no_call(self, entry: Entry, now_s: float) -> bool:
@@ -120,7 +123,7 @@ class Reconciler:
                     await self._settler.settle(task, attempt, outcome)
         except (PointsmanError, BusError) as error:
             log.warning("attempt not ended", task_id=entry.id, error=str(error))
-        self._model.watch_again(entry, self._clock.now_ms() + AGAIN_MS)
+        self._model.due.watch_again(entry, self._clock.now_ms() + AGAIN_MS)
 
     async def _expire(self, entry: Entry) -> None:
         """TIMEOUT for a task whose own deadline has passed."""
@@ -132,7 +135,7 @@ class Reconciler:
                 await self._store.finish(record, task.revision, new_operation_id())
         except (RevisionMoved, PointsmanError, BusError) as error:
             log.info("task not expired", task_id=entry.id, error=str(error))
-        self._model.watch_again(entry, now + AGAIN_MS)
+        self._model.due.watch_again(entry, now + AGAIN_MS)
 
     async def write_again(self) -> None:
         """After a broker restart: what the relaxed bucket lost and memory still holds."""
