@@ -90,18 +90,18 @@ class World:
             id=server_id,
             running=min(32, int(random.expovariate(1 / 9))) if takes else 0,
             beat_ms=random.randrange(50, 950) if row.state == HealthState.HEALTHY else 41_000,
-            done_per_s=rate * random.uniform(0.9, 1.1) if takes else 0.0,
+            done_per_s=round(rate * random.uniform(0.9, 1.1), 1) if takes else 0.0,
             run_p95=random.randrange(65, 115) if takes else None,
-            error_rate=random.uniform(0, 0.015),
-            share=random.uniform(0.9, 1.1) / self.servers,
+            error_rate=round(random.uniform(0, 0.015), 4),
+            share=round(random.uniform(0.9, 1.1) / self.servers, 5),
             fair=1 / self.servers,
         )
 
     def _next_flow(self) -> Flow:
         random, rate = self.random, self.per_s
         return Flow(
-            submitted=rate * random.uniform(0.97, 1.03),
-            completed=rate * random.uniform(0.97, 1.03),
+            submitted=round(rate * random.uniform(0.97, 1.03), 1),
+            completed=round(rate * random.uniform(0.97, 1.03), 1),
             failed=rate * 0.006,
             timed_out=0.0,
             cancelled=0.0,

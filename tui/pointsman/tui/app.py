@@ -60,7 +60,7 @@ class Cockpit(ShowingApp):
         Binding("U", "app.toggle_zone", "UTC or local time", show=False, id="app.zone"),
         Binding("T", "app.next_theme", "Theme", show=False, id="app.theme"),
         Binding("question_mark", "app.show_help", "Help", key_display="?", id="app.help"),
-        Binding("colon", "app.command_palette", "Find", show=False, id="app.find"),
+        Binding("colon", "app.command_palette", "Find", key_display=":", id="app.find"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
         Binding("ctrl+c", "app.quit", "Quit", show=False, priority=True, system=True, id="app.interrupt"),
     ]
@@ -85,6 +85,7 @@ class Cockpit(ShowingApp):
 
     async def on_mount(self) -> None:
         self._on_signals()
+        self.set_class(self.options.ascii_only, "-ascii")
         if self.options.keys:
             self.set_keymap(self.options.keys)
         await self.switch_mode(self.options.screen)
@@ -233,7 +234,16 @@ class Cockpit(ShowingApp):
             await self.pop_screen()
         await self.switch_mode(name)
 
+    async def open_object(self, screen: str, subject: str) -> None:
+        """Show a server, pool or task that something else named."""
+        await self.action_go(screen if screen in self.MODES else "overview")
+        shown = self.visible_screen
+        if shown is not None:
+            shown.point_at(subject)
+
     async def action_back(self) -> None:
+        if isinstance(self.screen, CockpitScreen) and self.screen.go_back():
+            return
         if len(self.screen_stack) > 1:
             await self.pop_screen()
             self.wake()

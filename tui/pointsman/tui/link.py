@@ -90,8 +90,8 @@ class Link:
         if state is self.state:
             return link
         if state is State.RECOVERED:
-            link = replace(link, outage_s=now - (self.broken_at or now))
-        broken_at = (self.broken_at or now) if state not in TRUSTED else None
+            link = replace(link, outage_s=0.0 if self.broken_at is None else now - self.broken_at)
+        broken_at = None if state in TRUSTED else now if self.broken_at is None else self.broken_at
         return replace(link, state=state, since=now, broken_at=broken_at)
 
     def aged(self, now: float) -> "Link":

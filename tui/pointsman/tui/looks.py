@@ -97,7 +97,7 @@ _WANTED_WORDS: dict[str, str] = {Wanted.DRAINING: " drain", Wanted.MAINTENANCE: 
 
 def concern_of(row: ServerRow, pulse: ServerPulse) -> Concern:
     """Down wins over what is wanted, and what is wanted over the rest of what is seen."""
-    seen = _HEALTH.get(row.state, Concern.UP)
+    seen = _HEALTH.get(row.state, Concern.NEW)
     if seen is Concern.DOWN:
         return seen
     if row.wanted in (Wanted.DRAINING, Wanted.REMOVED):
@@ -121,7 +121,7 @@ def server_look(row: ServerRow, pulse: ServerPulse) -> Look:
         case Concern.MAINTENANCE:
             return Look("◌", "MAINT", Role.MAINT)
         case Concern.NEW:
-            return Look("○", "NEW", Role.DIM)
+            return Look("○", row.state, Role.DIM)
         case Concern.UP:
             warmth = "" if row.warmth is None else f" {100 * row.warmth:.0f} %"
             return Look("●", f"UP{warmth}", Role.UP)

@@ -39,7 +39,15 @@ class Server:
 
     def beat_ms(self, at: int) -> int | None:
         """The age of its last heartbeat at `at`; None before the first, or for one that sends none."""
-        return None if self.pulse.beat_ms is None else self.pulse.beat_ms + max(0, at - self.pulsed_at)
+        return None if self.pulse.beat_ms is None else self.pulse.beat_ms + self._untold_ms(at)
+
+    def check_ms(self, at: int) -> int | None:
+        """The age of its last health check at `at`; None before the first."""
+        return None if self.pulse.check_ms is None else self.pulse.check_ms + self._untold_ms(at)
+
+    def _untold_ms(self, at: int) -> int:
+        """Since its last pulse, in whole seconds, so that a row that nothing is told of is drawn once a second."""
+        return max(0, at - self.pulsed_at) // SECOND_MS * SECOND_MS
 
 
 class Model:
@@ -55,6 +63,7 @@ class Model:
         self.alerts: tuple[AlertRow, ...] = ()
         self.sample: deque[Sample] = deque(maxlen=SAMPLE_KEPT)
         self.happened = 0
+        self.sampled = 0
         self.news: deque[News] = deque(maxlen=NEWS_KEPT)
         self.flows: deque[tuple[int, Flow]] = deque(maxlen=FLOWS_KEPT)
         self.leader: str | None = None
@@ -131,7 +140,7 @@ class Model:
         self.alerts = frame.alerts
         self.leader, self.heard_at = frame.leader, frame.heard_at
         self.backlog, self.archived_at = frame.backlog, frame.archived_at
-        self.happened = frame.happened
+        self.happened, self.sampled = frame.happened, len(frame.sample)
         self._remove(frame.gone)
         for row in frame.servers:
             self._take_row(row)

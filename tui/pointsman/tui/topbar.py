@@ -72,11 +72,11 @@ def link_text(moment: Moment, data_at: int | None) -> str:
             return f"▲ slow {shown_age}"
         case State.STALE:
             rtt = "does not answer" if link.rtt_ms is None else f"answers in {duration(link.rtt_ms)}"
-            silent_s = now - (link.frame_at or link.since)
+            silent_s = now - (link.since if link.frame_at is None else link.frame_at)
             return f"✖ STALE statistics silent {duration(1000 * silent_s)}, NATS {rtt}{of}"
         case State.DISCONNECTED:
-            next_s = max(0.0, (link.next_try_at or now) - now)
-            broken = now - (link.broken_at or link.since)
+            next_s = 0.0 if link.next_try_at is None else max(0.0, link.next_try_at - now)
+            broken = now - (link.since if link.broken_at is None else link.broken_at)
             return f"✖ DISCONNECTED {duration(1000 * broken)}  try {link.tries + 1}, next in {next_s:.0f} s{of}"
         case State.DENIED:
             return f"✖ DENIED {link.refused}"

@@ -53,6 +53,13 @@ class CockpitScreen(Screen[None]):
     def draw(self) -> None:
         raise NotImplementedError
 
+    def go_back(self) -> bool:
+        """Whether there was something of its own to leave: a filter, a mode. Else escape leaves the screen."""
+        return False
+
+    def point_at(self, subject: str) -> None:
+        """Put the cursor on this server, pool or task, if the screen shows it."""
+
     @property
     def cockpit(self) -> "Cockpit":
         return cast("Cockpit", self.app)

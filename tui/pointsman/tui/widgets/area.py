@@ -114,7 +114,7 @@ def braille(parts: Sequence[float | None], width: int, height: int) -> list[str]
             for dots, value in ((_LEFT, heights[2 * column]), (_RIGHT, heights[2 * column + 1])):
                 for step in range(min(4, max(0, value - floor))):
                     code |= dots[step]
-            cells.append(chr(0x2800 + code))
+            cells.append(chr(0x2800 + code) if code else " ")
         rows.append("".join(cells))
     return rows
 

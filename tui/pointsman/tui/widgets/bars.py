@@ -70,8 +70,8 @@ def _bare(name: str, seen: dict[str, tuple[str, str]]) -> str:
 
 
 def _width(entry: tuple[str, str]) -> int:
-    return len(entry[0]) + len(entry[1]) + 2
+    return len(entry[0]) + len(entry[1]) + 3
 
 
 def _key(action: str, entry: tuple[str, str]) -> list[Span]:
-    return [Span(entry[0], Role.ACCENT, action), Span(f" {entry[1]} ", Role.PLAIN, action)]
+    return [Span(entry[0], Role.ACCENT, action), Span(f" {entry[1]}  ", Role.PLAIN, action)]

@@ -19,7 +19,7 @@ from textual.strip import Strip
 from pointsman.tui.looks import Role, plain
 from pointsman.tui.messages import MarksChanged, RowChosen, RowHighlighted
 from pointsman.tui.showing import look_of
-from pointsman.tui.widgets.lines import finished
+from pointsman.tui.widgets.lines import Line, finished
 
 STRIPS_MAX = 2_000
 Cell = str | tuple[str, Role]
@@ -55,8 +55,14 @@ class LiveTable(ScrollView, can_focus=True):
         Binding("backslash", "mark_none", "Mark none", show=False, id="table.mark_none"),
     ]
 
-    def __init__(self, columns: Sequence[Column], *, id: str | None = None, markable: bool = False) -> None:
+    def __init__(
+        self, columns: Sequence[Column], *, id: str | None = None, markable: bool = False, header: bool = True
+    ) -> None:
         super().__init__(id=id)
+        self._fitted_width = -1
+        self._top = 1 if header else 0
+        self.empty: Sequence[Line] = ()
+        self._empty_drawn: Sequence[Line] = ()
         self._columns = tuple(columns)
         self._fitting: list[tuple[int, Column, int]] = []
         self._keys: list[str] = []
@@ -78,9 +84,12 @@ class LiveTable(ScrollView, can_focus=True):
     ) -> None:
         """The rows, in order. The cursor stays on its key; when that is gone, on the same line."""
         self._version, self._cells = version, cells
-        if keys is not self._keys:
-            self._take_keys(list(keys))
-        self._refresh_changed()
+        self._take_keys(list(keys))
+        if self._keys:
+            self._refresh_changed()
+        elif self.empty != self._empty_drawn:
+            self._empty_drawn = list(self.empty)
+            self.refresh()
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         self._columns = tuple(columns)
@@ -110,7 +119,7 @@ class LiveTable(ScrollView, can_focus=True):
         at_top = self.cursor is not None and self._place == 0 and self.scroll_offset.y == 0
         self._keys = keys
         self._places = {key: place for place, key in enumerate(keys)}
-        size = Size(self.size.width, len(keys) + 1)
+        size = Size(self.size.width, len(keys) + self._top)
         if size != self.virtual_size:
             self.virtual_size = size
         gone = self.marks - self._places.keys()
@@ -138,7 +147,7 @@ class LiveTable(ScrollView, can_focus=True):
             self.post_message(RowHighlighted(self.id, key))
 
     def _scroll_to_cursor(self) -> None:
-        rows = max(1, self.size.height - 1)
+        rows = max(1, self.size.height - self._top)
         top = self.scroll_offset.y
         if self._place < top:
             self.scroll_to(y=self._place, animate=False, immediate=True)
@@ -148,8 +157,8 @@ class LiveTable(ScrollView, can_focus=True):
     def _refresh_changed(self) -> None:
         """Ask for the lines whose row or version is not the one drawn there."""
         top = self.scroll_offset.y
-        for y in range(1, self.size.height):
-            if self._drawn.get(y) != self._wanted(top + y - 1):
+        for y in range(self._top, self.size.height):
+            if self._drawn.get(y) != self._wanted(top + y - self._top):
                 self.refresh(Region(0, y, self.size.width, 1))
 
     def _wanted(self, place: int) -> tuple[str, Hashable, bool, bool] | None:
@@ -158,13 +167,21 @@ class LiveTable(ScrollView, can_focus=True):
         key = self._keys[place]
         return (key, self._version(key), key == self.cursor, key in self.marks)
 
+    @property
+    def _width(self) -> int:
+        """Without the scrollbar."""
+        return self.scrollable_content_region.width
+
     def render_line(self, y: int) -> Strip:
-        if y == 0:
+        if self._fitted_width != self._width:
+            self._strips.clear()
+            self._fit()
+        if y < self._top:
             return self._header()
-        wanted = self._wanted(self.scroll_offset.y + y - 1)
+        wanted = self._wanted(self.scroll_offset.y + y - self._top)
         if wanted is None:
             self._drawn.pop(y, None)
-            return Strip.blank(self.size.width, self.rich_style)
+            return self._blank(y - self._top)
         self._drawn[y] = wanted
         strip = self._strips.get(wanted)
         if strip is None:
@@ -172,6 +189,15 @@ class LiveTable(ScrollView, can_focus=True):
                 self._strips.clear()
             strip = self._strips[wanted] = self._row(wanted)
         return strip
+
+    def _blank(self, y: int) -> Strip:
+        """Under the last row; of a table without rows, what it has to say instead."""
+        spans = self.empty[y] if not self._keys and y < len(self.empty) else ()
+        look = look_of(self)
+        segments = [
+            Segment(plain(span.text) if look.ascii_only else span.text, look.style(span.role)) for span in spans
+        ]
+        return finished(segments, self._width, self.rich_style)
 
     def _row(self, wanted: tuple[str, Hashable, bool, bool]) -> Strip:
         key, _, is_cursor, is_marked = wanted
@@ -186,7 +212,7 @@ class LiveTable(ScrollView, can_focus=True):
             segments.append(
                 Segment(_padded(plain(text) if look.ascii_only else text, width, column.right), look.style(role))
             )
-        return finished(segments, self.size.width, self._ground(is_cursor))
+        return finished(segments, self._width, self._ground(is_cursor))
 
     def _ground(self, is_cursor: bool) -> Style:
         if not is_cursor:
@@ -199,12 +225,13 @@ class LiveTable(ScrollView, can_focus=True):
         style = look_of(self).style(Role.STRONG)
         segments = [Segment(" ", style)]
         segments += [Segment(_padded(column.title, width, column.right), style) for _, column, width in self._fitting]
-        return finished(segments, self.size.width, self.rich_style)
+        return finished(segments, self._width, self.rich_style)
 
     def _fit(self) -> None:
         """Columns fall by priority until the rest has room; a growing one takes what is left."""
         columns = list(enumerate(self._columns))
-        room = self.size.width - 1
+        self._fitted_width = self._width
+        room = self._width - 1
         while columns and sum(column.width + 1 for _, column in columns) > room + 1:
             weakest = max(columns, key=lambda entry: (entry[1].priority, entry[0]))
             if weakest[1].priority == 0:
@@ -217,7 +244,7 @@ class LiveTable(ScrollView, can_focus=True):
             self._fitting.append((index, column, column.width + extra))
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._keys) + 1)
+        self.virtual_size = Size(self.size.width, len(self._keys) + self._top)
         self.forget()
         if self.cursor is not None:
             self._scroll_to_cursor()
@@ -242,7 +269,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._go(self._place + by)
 
     def action_page(self, by: int) -> None:
-        self._go(self._place + by * max(1, self.size.height - 2))
+        self._go(self._place + by * max(1, self.size.height - self._top - 1))
 
     def action_first(self) -> None:
         self._go(0)
@@ -284,9 +311,9 @@ class LiveTable(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
-        if offset is None or offset.y == 0:
+        if offset is None or offset.y < self._top:
             return
-        place = self.scroll_offset.y + offset.y - 1
+        place = self.scroll_offset.y + offset.y - self._top
         if place < len(self._keys):
             was = self.cursor
             self._set_cursor(self._keys[place])
