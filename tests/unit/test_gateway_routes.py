@@ -39,6 +39,7 @@ POST /api/servers/{id}/credential         admin
 POST /api/servers/maintenance             admin operator
 POST /api/servers/{id}/maintenance        admin operator
 DELETE /api/servers/{id}                  admin
+PATCH /api/servers/{id}                  admin operator
 GET /api/servers/{id}/metrics             admin operator viewer
 GET /api/stats/tasks                      admin operator user viewer
 GET /api/stats/hourly                     admin operator user viewer
@@ -48,6 +49,7 @@ POST /api/stats/load-balancer/algorithm   admin operator
 GET /api/task/{id}/explain            admin operator user viewer
 GET /api/pools                        admin operator viewer
 GET /api/pools/{id}                   admin operator viewer
+GET /api/pools/{id}/plan              admin operator viewer
 PUT /api/pools/{id}                   admin operator
 PATCH /api/pools/{id}                 admin operator
 POST /api/pools/{id}/undo             admin operator

@@ -95,7 +95,7 @@ class Desk:
         self.heartbeats = Heartbeats(self.said, self.fleet, self.store, self.orders, self.time)  # type: ignore[arg-type]
 
     async def register(self, *, if_match: int | None = None, **changes: object) -> Registered:
-        return await self.registration.register(RegisterServer(server=asked(**changes), if_match=if_match))
+        return await self.registration.register(RegisterServer(server=asked(**changes), if_match=if_match), "ann")
 
     def running(self, **active: int) -> None:
         self.fleet.fold_load(LoadFrame(epoch=1, active=active, limits={}, cancel={}, pending=0, as_of=self.time.ms))
@@ -218,7 +218,7 @@ async def test_a_bad_registration_names_the_field(
     ],
 )
 def test_endpoints_that_are_left_out_are_derived(request_: ServerRequest, predict: str, health: str) -> None:
-    config = rules.config_of(request_, "s", 1)
+    config = rules.config_of(request_, "s", 1, "ann")
     assert (config.predict, config.health) == (predict, health)
 
 

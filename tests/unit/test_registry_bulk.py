@@ -23,10 +23,14 @@ async def desk() -> Desk:
     return desk
 
 
-async def asked(desk: Desk, **fields: object) -> MaintainManyAnswer:
+def acting(desk: Desk, request: MaintainManyRequest, operation: str = "") -> bulk.Acting:
+    return bulk.Acting(desk.orders, desk.registration, request, "ann", operation)
+
+
+async def asked(desk: Desk, operation: str = "", **fields: object) -> MaintainManyAnswer:
     request = MaintainManyRequest(**({"enabled": True} | fields))  # type: ignore[arg-type]
     planned = bulk.plan(desk.fleet, request)
-    return planned if request.dry_run else await bulk.act(desk.orders, request, planned, "ann")
+    return planned if request.dry_run else await acting(desk, request, operation).run(planned)
 
 
 def refusal(desk: Desk, **fields: object) -> PointsmanError:
@@ -87,7 +91,7 @@ async def test_a_server_that_has_gone_since_the_plan_fails_alone(desk: Desk) -> 
     request = MaintainManyRequest(enabled=True, pool="a")
     planned = bulk.plan(desk.fleet, request)
     await desk.registration.remove("a1")
-    told = await bulk.act(desk.orders, request, planned, "ann")
+    told = await acting(desk, request).run(planned)
     assert {s.server_id: s.done for s in told.servers} == {"a1": False, "a2": True}
 
 

@@ -174,9 +174,11 @@ def test_a_limit_is_set_where_it_lives_and_a_key_without_one_is_nothing() -> Non
 
 
 def test_the_revision_that_was_seen_must_be_the_one_that_is() -> None:
-    rules.check_revision(None, 7)
-    rules.check_revision(7, 7)
-    assert refusal(rules.check_revision, 6, 7).status == 412
+    rules.check_revision(None, 7, None)
+    rules.check_revision(7, 7, None)
+    assert refusal(rules.check_revision, 6, 7, None).status == 412
+    changed = PoolSettings(updated_at=52_228_000, by="ana")
+    assert "changed by ana at 14:30:28 UTC" in refusal(rules.check_revision, 6, 7, changed).detail
 
 
 def test_what_does_not_exist_is_404_with_at_most_twenty_that_do() -> None:

@@ -16,6 +16,7 @@ from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
 from pointsman.contracts.commands import (
     BeatServer,
     CancelTask,
+    ChangeServer,
     ExtendTask,
     MaintainServer,
     RegisterServer,
@@ -33,8 +34,10 @@ from pointsman.contracts.server import (
     MaintenanceRequest,
     RegisterAnswer,
     Server,
+    ServerChanged,
     ServerId,
     ServerPage,
+    ServerPatch,
     ServerQuery,
     ServerRequest,
     UnregisterAnswer,
@@ -48,9 +51,11 @@ from pointsman.contracts.steering import (
     LimitPage,
     LimitRequest,
     PageRequest,
+    PlanPool,
     PoolName,
     PoolPage,
     PoolPatch,
+    PoolPlan,
     PoolRequest,
     PoolView,
     Removed,
@@ -61,7 +66,7 @@ from pointsman.contracts.steering import (
     TypeRequest,
     TypeView,
 )
-from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, verb
+from pointsman.contracts.subjects import HEADER_IDEMPOTENCY_KEY, HEADER_OPERATION, HEADER_REVISION, verb
 from pointsman.contracts.task import (
     ActAnswer,
     BatchAnswer,
@@ -86,6 +91,11 @@ class _Verbs:
     async def _ask[T](self, name: str, request: Request, answer: type[T], headers: dict[str, str] | None = None) -> T:
         message = await call(self._bus, verb(self._service, name), encode(request), self._actor, headers=headers)
         return msgspec.json.decode(message.data, type=answer)
+
+
+def _named(operation: str) -> dict[str, str] | None:
+    """The caller's name for an act: under one name it is done once, so that it may be sent again."""
+    return {HEADER_OPERATION: operation} if operation else None
 
 
 class Tasks(_Verbs):
@@ -141,14 +151,32 @@ class Servers(_Verbs):
     async def heartbeat(self, server_id: str, heartbeat: HeartbeatRequest) -> HeartbeatAnswer:
         return await self._ask("heartbeat", BeatServer(id=server_id, heartbeat=heartbeat), HeartbeatAnswer)
 
-    async def maintain(self, server_id: str, request: MaintenanceRequest) -> MaintenanceAnswer:
-        return await self._ask("maintenance", MaintainServer(id=server_id, maintenance=request), MaintenanceAnswer)
+    async def revision(self, server_id: str) -> int:
+        """What an order is guarded by: it moves with every change of the configuration and every order."""
+        asked = encode(ServerId(id=server_id))
+        message = await call(self._bus, verb(self._service, "get"), asked, self._actor)
+        return int(message.headers[HEADER_REVISION])
 
-    async def maintain_many(self, request: MaintainManyRequest) -> MaintainManyAnswer:
-        return await self._ask("maintain-many", request, MaintainManyAnswer)
+    async def maintain(
+        self, server_id: str, request: MaintenanceRequest, *, if_match: int | None = None, operation: str = ""
+    ) -> MaintenanceAnswer:
+        asked = MaintainServer(id=server_id, maintenance=request, if_match=if_match)
+        return await self._ask("maintenance", asked, MaintenanceAnswer, _named(operation))
 
-    async def unregister(self, server_id: str, *, drain: bool = False) -> UnregisterAnswer:
-        return await self._ask("unregister", ServerId(id=server_id, drain=drain), UnregisterAnswer)
+    async def maintain_many(self, request: MaintainManyRequest, *, operation: str = "") -> MaintainManyAnswer:
+        return await self._ask("maintain-many", request, MaintainManyAnswer, _named(operation))
+
+    async def change(
+        self, server_id: str, patch: ServerPatch, *, if_match: int | None = None, operation: str = ""
+    ) -> ServerChanged:
+        asked = ChangeServer(id=server_id, change=patch, if_match=if_match)
+        return await self._ask("change", asked, ServerChanged, _named(operation))
+
+    async def unregister(
+        self, server_id: str, *, drain: bool = False, if_match: int | None = None, operation: str = ""
+    ) -> UnregisterAnswer:
+        asked = ServerId(id=server_id, drain=drain, if_match=if_match)
+        return await self._ask("unregister", asked, UnregisterAnswer, _named(operation))
 
 
 class Balancer(_Verbs):
@@ -160,7 +188,7 @@ class Balancer(_Verbs):
 
 
 class Pools(_Verbs):
-    """Settings of pools; `if_match` is the revision the caller has seen."""
+    """Settings of pools; `if_match` is the revision the caller has seen, `operation` its name for the act."""
 
     async def list(self, page: PageRequest | None = None) -> PoolPage:
         return await self._ask("pool.list", page or PageRequest(), PoolPage)
@@ -168,14 +196,20 @@ class Pools(_Verbs):
     async def get(self, pool: str) -> PoolView:
         return await self._ask("pool.get", PoolName(pool=pool), PoolView)
 
+    async def plan(self, pool: str, algorithm: str) -> PoolPlan:
+        return await self._ask("pool.plan", PlanPool(pool=pool, algorithm=algorithm), PoolPlan)
+
     async def replace(self, pool: str, settings: PoolRequest, *, if_match: int | None = None) -> PoolView:
         return await self._ask("pool.replace", ReplacePool(pool=pool, settings=settings, if_match=if_match), PoolView)
 
-    async def change(self, pool: str, settings: PoolPatch, *, if_match: int | None = None) -> PoolView:
-        return await self._ask("pool.change", ChangePool(pool=pool, settings=settings, if_match=if_match), PoolView)
+    async def change(
+        self, pool: str, settings: PoolPatch, *, if_match: int | None = None, operation: str = ""
+    ) -> PoolView:
+        asked = ChangePool(pool=pool, settings=settings, if_match=if_match)
+        return await self._ask("pool.change", asked, PoolView, _named(operation))
 
-    async def undo(self, pool: str, *, if_match: int | None = None) -> PoolView:
-        return await self._ask("pool.undo", PoolName(pool=pool, if_match=if_match), PoolView)
+    async def undo(self, pool: str, *, if_match: int | None = None, operation: str = "") -> PoolView:
+        return await self._ask("pool.undo", PoolName(pool=pool, if_match=if_match), PoolView, _named(operation))
 
 
 class Types(_Verbs):

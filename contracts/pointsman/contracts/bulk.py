@@ -12,7 +12,11 @@ SERVERS_MAX = 1_000
 
 
 class MaintainManyRequest(Request):
-    """`POST /api/servers/maintenance`. At least one of group, pool and ids; a server must match each that is given."""
+    """`POST /api/servers/maintenance`. At least one of group, pool and ids; a server must match each that is given.
+
+    `remove` unregisters what is taken out, after its drain unless `drainTimeoutMs` is 0; only admins may. `revisions` are
+    those that the caller has seen, by id: a server that has changed since is refused.
+    """
 
     enabled: bool
     group: Name | None = None
@@ -21,6 +25,8 @@ class MaintainManyRequest(Request):
     drain_timeout_ms: Annotated[int, Meta(ge=0, le=DAY_MS)] | None = None
     reason: Reason | None = None
     dry_run: bool = False
+    remove: bool = False
+    revisions: Annotated[dict[Name, int], Meta(max_length=SERVERS_MAX)] = {}
 
 
 class Change(StrEnum):
@@ -32,7 +38,10 @@ class Change(StrEnum):
 
 
 class MaintainedServer(Message):
-    """`done` is None where nothing was tried: a dry run, or nothing to change; `error` says why it was not done."""
+    """`done` is None where nothing was tried: a dry run, or nothing to change; `error` says why it was not done.
+
+    `revision` is that of the server before it.
+    """
 
     server_id: str
     pool: str | None
@@ -41,6 +50,7 @@ class MaintainedServer(Message):
     change: Change
     done: bool | None = None
     error: str | None = None
+    revision: int | None = None
 
 
 class MaintainedPool(Message):

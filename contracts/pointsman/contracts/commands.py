@@ -1,7 +1,17 @@
 """Verb arguments on NATS where REST has the id in its path; the rest of the body is the REST body."""
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from pointsman.contracts.base import Request
-from pointsman.contracts.server import CredentialRequest, HeartbeatRequest, MaintenanceRequest, ServerRequest
+from pointsman.contracts.server import (
+    CredentialRequest,
+    HeartbeatRequest,
+    MaintenanceRequest,
+    ServerPatch,
+    ServerRequest,
+)
 from pointsman.contracts.task import ExtendRequest, Reason, TaskUpdate
 
 
@@ -44,3 +54,10 @@ class RotateCredential(Request):
 class MaintainServer(Request):
     id: str
     maintenance: MaintenanceRequest
+    if_match: Annotated[int, Meta(ge=0)] | None = None
+
+
+class ChangeServer(Request):
+    id: str
+    change: ServerPatch
+    if_match: Annotated[int, Meta(ge=0)] | None = None

@@ -57,7 +57,7 @@ class ServerRequest(Request):
 
 
 class ServerConfig(Record):
-    """Key `config.<id>` of `servers`: what the operator set, without secrets."""
+    """Key `config.<id>` of `servers`: what the operator set, without secrets; `by` set it last."""
 
     id: str
     name: str
@@ -76,6 +76,7 @@ class ServerConfig(Record):
     version: str | None = None
     cancel: bool = False
     cancel_on_disconnect: bool = False
+    by: str = ""
 
 
 class ServerSecret(Record):
@@ -215,6 +216,40 @@ class MaintenanceRequest(Request):
     drain_timeout_ms: Annotated[int, Meta(ge=0, le=DAY_MS)] | None = None
 
 
+class ServerPatch(Request):
+    """`PATCH /api/servers/{id}`: what is given is changed, the rest stays; with `dryRun` only the plan.
+
+    What runs is not touched: a lower `maxConcurrent` is reached as tasks end.
+    """
+
+    weight: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    max_concurrent: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    priority: Annotated[int, Meta(ge=0, le=10)] | None = None
+    dry_run: bool = False
+
+
+class Tuning(Message):
+    """`weight_share` is the server's part (0-1) of the weights of all that take tasks in its pool, itself included."""
+
+    weight: int
+    max_concurrent: int
+    priority: int
+    weight_share: float
+
+
+class ServerChanged(Message):
+    """What a change did, or would do; `revision` is that of the server afterwards, or now if nothing was done."""
+
+    server_id: str
+    dry_run: bool
+    revision: int
+    pool: str
+    running: int
+    before: Tuning
+    after: Tuning
+    warnings: tuple[str, ...]
+
+
 class RegisterAnswer(Message, omit_defaults=True):
     server_id: str
     message: str
@@ -303,11 +338,12 @@ class ServerQuery(Request):
 
 
 class ServerId(Request):
-    """The argument of verbs that take one server."""
+    """The argument of verbs that take one server; `if_match` is the revision that the caller has seen."""
 
     id: str
     drain: bool = False
     window: str | None = None
+    if_match: Annotated[int, Meta(ge=0)] | None = None
 
 
 class ServerMetrics(Message):

@@ -120,6 +120,13 @@ class ChangePool(Request):
     if_match: Revision | None = None
 
 
+class PlanPool(Request):
+    """What a switch to `algorithm` would mean for the pool; a plain string, so that a refusal can list the names."""
+
+    pool: Name
+    algorithm: str
+
+
 class TypeName(Request):
     type: TaskType
     if_match: Revision | None = None
@@ -187,6 +194,36 @@ class PoolView(Message):
 class PoolPage(Message):
     pools: tuple[PoolView, ...]
     cursor: str | None
+
+
+class ExpectedShare(Message):
+    """The part (0-1) of the pool's tasks that a server gets by the algorithm in force, and by the other."""
+
+    server_id: str
+    now: float
+    then: float
+
+
+class PoolPlan(Message):
+    """A forecast by simulation: `tasks` arrivals at `perSecond`, the servers as they are now, each with its estimate.
+
+    `moved` is the part (0-1) of the tasks to come that would go to another server; `servers` the up to 50 of
+    `serverCount` whose share changes most. `revision` is that of the settings, for the switch to be guarded by.
+    """
+
+    pool: str
+    algorithm: str
+    wanted: str
+    revision: int
+    updated_at: int | None
+    by: str | None
+    per_second: float
+    pending: int
+    running: int
+    server_count: int
+    moved: float
+    servers: tuple[ExpectedShare, ...]
+    notes: tuple[str, ...]
 
 
 class RetryView(Message):

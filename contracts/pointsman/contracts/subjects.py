@@ -68,6 +68,7 @@ REPEATABLE = frozenset(
             "explain",
             *(f"{kind}.list" for kind in ("pool", "limit", "type")),
             "pool.get",
+            "pool.plan",
             "type.get",
         ),
         "history": ("get", "status", "job"),

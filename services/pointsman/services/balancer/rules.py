@@ -107,19 +107,24 @@ def _waiting(count: int) -> str:
 
 def _pools(model: Model) -> dict[str, PoolStatus]:
     pending = model.pending.by_pool()
-    pools = {}
-    for name in sorted(known_pools(model)):
-        servers = [server for server in model.fleet if server.config.pool == name]
-        pools[name] = PoolStatus(
-            algorithm=model.fleet.algorithm(name),
-            servers=len(servers),
-            eligible=sum(server.serves for server in servers),
-            pending=pending.get(name, 0),
-            active_tasks=sum(server.active for server in servers),
-            slots=sum(server.limit for server in servers if server.serves),
-            starts_per_s=round(model.pools.starts_per_s(name), 3),
-        )
-    return pools
+    return {name: _pool(model, name, pending.get(name, 0)) for name in sorted(known_pools(model))}
+
+
+def pool_status(model: Model, name: str) -> PoolStatus:
+    return _pool(model, name, model.pending.by_pool().get(name, 0))
+
+
+def _pool(model: Model, name: str, pending: int) -> PoolStatus:
+    servers = [server for server in model.fleet if server.config.pool == name]
+    return PoolStatus(
+        algorithm=model.fleet.algorithm(name),
+        servers=len(servers),
+        eligible=sum(server.serves for server in servers),
+        pending=pending,
+        active_tasks=sum(server.active for server in servers),
+        slots=sum(server.limit for server in servers if server.serves),
+        starts_per_s=round(model.pools.starts_per_s(name), 3),
+    )
 
 
 def known_pools(model: Model) -> set[str]:

@@ -18,8 +18,10 @@ from pointsman.contracts.steering import (
     LimitName,
     LimitPage,
     PageRequest,
+    PlanPool,
     PoolName,
     PoolPage,
+    PoolPlan,
     Removed,
     ReplacePool,
     SetLimit,
@@ -27,6 +29,7 @@ from pointsman.contracts.steering import (
     TypePage,
 )
 from pointsman.contracts.subjects import HEADER_REVISION
+from pointsman.services.balancer import forecast, planning
 from pointsman.services.balancer import rules as balancing
 from pointsman.services.balancer import settings_rules as rules
 from pointsman.services.balancer import settings_view as view
@@ -41,12 +44,13 @@ log = structlog.get_logger()
 
 READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 WRITERS = (Role.OPERATOR, Role.ADMIN)
-READS = ("pool.list", "pool.get", "type.list", "type.get", "limit.list")
+READS = ("pool.list", "pool.get", "pool.plan", "type.list", "type.get", "limit.list")
 CONCURRENCY = 32
 POOL_LOOKS, POOL_LOOK_S = 10, 0.05
 
 _PAGE = msgspec.json.Decoder(PageRequest)
 _POOL = msgspec.json.Decoder(PoolName)
+_PLAN = msgspec.json.Decoder(PlanPool)
 _REPLACE = msgspec.json.Decoder(ReplacePool)
 _CHANGE = msgspec.json.Decoder(ChangePool)
 _TYPE = msgspec.json.Decoder(TypeName)
@@ -75,6 +79,7 @@ class SettingsDesk:
         handlers: dict[str, VerbHandler] = {
             "pool.list": self._list_pools,
             "pool.get": self._get_pool,
+            "pool.plan": self._plan_pool,
             "pool.replace": self._replace_pool,
             "pool.change": self._change_pool,
             "pool.undo": self._undo_pool,
@@ -104,6 +109,19 @@ class SettingsDesk:
     async def _get_pool(self, call: Call) -> Answer:
         name = call.decode(_POOL).pool
         return _pool(await self._existing_pool(name))
+
+    async def _plan_pool(self, call: Call) -> PoolPlan:
+        """Changes nothing; what is told holds for as long as the servers stay as they are."""
+        asked = call.decode(_PLAN)
+        wanted = rules.algorithm_of(asked.algorithm)
+        stored = await self._existing_pool(asked.pool)
+        now_s = self._clock.monotonic_s()
+        servers = forecast.stands((one for one in self._model.fleet if one.config.pool == asked.pool), now_s)
+        status = balancing.pool_status(self._model, asked.pool)
+        per_s = forecast.pace(servers, status.starts_per_s)
+        current = self._model.fleet.algorithm(asked.pool)
+        now, then = [await forecast.shares(algorithm, servers, per_s) for algorithm in (current, wanted)]
+        return planning.plan(stored, status, wanted, per_s, now, then)
 
     async def _replace_pool(self, call: Call) -> Answer:
         command = call.decode(_REPLACE)
@@ -208,7 +226,7 @@ class SettingsDesk:
 
     async def _edit(self, call: Call, kind: Kind, name: str, wanted: Wanted, if_match: int | None) -> Stored:
         def change(stored: Stored) -> Settings | None:
-            rules.check_revision(if_match, stored.revision)
+            rules.check_revision(if_match, stored.revision, stored.settings)
             settings = wanted(in_force(stored.settings))
             if stored.settings is None and settings is not None:
                 rules.check_room(kind, self._book.count(kind, self._clock.now_ms()))
@@ -221,7 +239,7 @@ class SettingsDesk:
         def change(stored: Stored) -> Settings:
             if stored.settings is None and kind is Kind.TYPE:
                 raise self._absent(kind, name)
-            rules.check_revision(if_match, stored.revision)
+            rules.check_revision(if_match, stored.revision, stored.settings)
             return rules.undone(
                 stored.settings, rules.blank_of(kind, name), by=call.actor.sub, now=self._clock.now_ms()
             )
@@ -235,7 +253,7 @@ class SettingsDesk:
             call.notes.before, call.notes.after = stored.settings, wanted
             return wanted
 
-        stored = await self._store.edit(kind, name, noted)
+        stored = await self._store.edit(kind, name, noted, call.operation)
         self._changed(stored)
         log.info("settings", kind=kind, name=name, revision=stored.revision, by=call.actor.sub)
         return stored

@@ -25,6 +25,7 @@ from pointsman.contracts.limits import (
 )
 from pointsman.contracts.steering import SETTINGS_MAX, LimitRequest, PoolPatch, PoolRequest, TypeRequest
 from pointsman.services.runtime import payload_schema
+from pointsman.services.runtime.clock import clock_time
 from pointsman.services.runtime.retry_policy import retry_policy
 
 NAMES_LISTED_MAX = 20
@@ -157,9 +158,12 @@ def bare[S: PoolSettings | TypeSettings | KeySettings](settings: S) -> S:
     return replace(settings, removed=False, updated_at=0, by="", changes=())
 
 
-def check_revision(if_match: int | None, revision: int) -> None:
-    if if_match is not None and if_match != revision:
-        raise precondition_failed(f"the revision is {revision}, not {if_match}")
+def check_revision(if_match: int | None, revision: int, stored: Settings | None) -> None:
+    """412 that says who changed the settings last, and when."""
+    if if_match is None or if_match == revision:
+        return
+    told = f": changed by {stored.by} at {clock_time(stored.updated_at)}" if stored is not None and stored.by else ""
+    raise precondition_failed(f"the revision is {revision}, not {if_match}{told}")
 
 
 def check_room(kind: Kind, count: int) -> None:

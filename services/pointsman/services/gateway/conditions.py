@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from pointsman.contracts.errors import invalid
+from pointsman.contracts.subjects import HEADER_OPERATION
 from pointsman.contracts.task import WAIT_S_MAX
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
@@ -52,6 +53,12 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     if not _KEY.fullmatch(key):
         raise invalid("Idempotency-Key", "must be 1-255 visible ASCII characters")
     return key
+
+
+def operation(headers: Mapping[bytes, bytes]) -> dict[str, str] | None:
+    """The key as the name of an act, for the service that does it."""
+    key = idempotency_key(headers)
+    return {HEADER_OPERATION: key} if key else None
 
 
 def etag(revision: str) -> bytes:

@@ -12,6 +12,7 @@ ACTS = {
     "registerServer": "registry.register",
     "maintainServer": "registry.maintenance",
     "maintainServers": "registry.maintain-many",
+    "changeServer": "registry.change",
     "rotateCredential": "registry.credential",
     "unregisterServer": "registry.unregister",
     "setAlgorithm": "balancer.algorithm",

@@ -158,6 +158,16 @@ CREDENTIAL_ANSWER = {
     "signingSecret": "whsec_...",
     "previousUntil": LATER_MS,
 }
+SERVER_CHANGED = {
+    "serverId": "gpu-1",
+    "dryRun": False,
+    "revision": 312,
+    "pool": "default",
+    "running": 1,
+    "before": {"weight": 1, "maxConcurrent": 4, "priority": 1, "weightShare": 0.25},
+    "after": {"weight": 3, "maxConcurrent": 4, "priority": 1, "weightShare": 0.5},
+    "warnings": [],
+}
 BULK_ANSWER = {
     "dryRun": True,
     "servers": [
@@ -169,6 +179,7 @@ BULK_ANSWER = {
             "change": "drain",
             "done": None,
             "error": None,
+            "revision": 311,
         }
     ],
     "pools": [

@@ -28,6 +28,24 @@ POOL = {
         {"at": LATER_MS, "by": "olga", "before": {"algorithm": "p2c"}},
     ],
 }
+POOL_PLAN = {
+    "pool": "default",
+    "algorithm": "response-time",
+    "wanted": "round-robin",
+    "revision": 12,
+    "updatedAt": LATER_MS,
+    "by": "olga",
+    "perSecond": 120.5,
+    "pending": 4,
+    "running": 30,
+    "serverCount": 2,
+    "moved": 0.25,
+    "servers": [
+        {"serverId": "gpu-1", "now": 0.75, "then": 0.5},
+        {"serverId": "gpu-2", "now": 0.25, "then": 0.5},
+    ],
+    "notes": ["applies to tasks that start from now on, the 4 that wait included; the 30 that run stay where they are"],
+}
 POOLS = {"pools": [POOL], "cursor": None}
 SCHEMA = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string", "pattern": "^s3://"}}}
 TYPE_REQUEST = {

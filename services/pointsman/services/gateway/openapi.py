@@ -39,7 +39,7 @@ HEADERS: dict[str, tuple[str, str]] = {
 REQUEST_HEADERS: dict[str, tuple[dict[str, object], str]] = {
     "Idempotency-Key": (
         {"type": "string", "minLength": 1, "maxLength": 255},
-        "Same key and same body: one task. Kept for 24 hours.",
+        "Sent again under the same key it is done once: of tasks for 24 hours, of other acts until the next change.",
     ),
     "Prefer": ({"type": "string", "examples": ["wait=10"]}, "`wait=n`: answer when the task has ended, n <= 30 s."),
     "Last-Event-ID": (

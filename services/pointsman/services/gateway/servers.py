@@ -8,7 +8,7 @@ from pointsman.contracts.base import Request, encode
 from pointsman.contracts.server import ServerId
 from pointsman.contracts.subjects import HEADER_REVISION, HEADER_SERVER_CREDENTIAL, HEADER_STATUS, verb
 from pointsman.services.gateway.asking import answered, call_unwrapped, call_within
-from pointsman.services.gateway.conditions import etag, if_match
+from pointsman.services.gateway.conditions import etag, if_match, operation
 from pointsman.services.gateway.intake import one_json_value
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.route import Incoming, Ports
@@ -16,6 +16,9 @@ from pointsman.services.gateway.route import Incoming, Ports
 REGISTER = verb("registry", "register")
 GET = verb("registry", "get")
 HEARTBEAT = verb("registry", "heartbeat")
+MAINTAIN = verb("registry", "maintenance")
+MAINTAIN_MANY = verb("registry", "maintain-many")
+CHANGE = verb("registry", "change")
 UNREGISTER = verb("registry", "unregister")
 METRICS = verb("registry", "metrics")
 
@@ -64,11 +67,39 @@ async def heartbeat(ports: Ports, incoming: Incoming) -> Reply:
     return Reply(200, answer.data)
 
 
+async def maintain(ports: Ports, incoming: Incoming) -> Reply:
+    answer = await _ask_guarded(ports, incoming, MAINTAIN, "maintenance")
+    return Reply(200, answer.data)
+
+
+async def maintain_many(ports: Ports, incoming: Incoming) -> Reply:
+    headers = operation(incoming.headers)
+    answer = await call(ports.bus, MAINTAIN_MANY, incoming.body, incoming.actor, headers=headers)
+    return Reply(200, answer.data)
+
+
+async def change(ports: Ports, incoming: Incoming) -> Reply:
+    answer = await _ask_guarded(ports, incoming, CHANGE, "change")
+    return Reply(200, answer.data, _tag(answer.headers.get(HEADER_REVISION)))
+
+
+async def _ask_guarded(ports: Ports, incoming: Incoming, subject: str, field: str) -> Message:
+    revision = if_match(incoming.headers)
+    data = b'{"id":"%b","%b":%b,"ifMatch":%b}' % (
+        incoming.id.encode(),
+        field.encode(),
+        one_json_value(incoming.body),
+        b"null" if revision is None else str(revision).encode(),
+    )
+    return await call_unwrapped(ports, incoming, subject, data, field, headers=operation(incoming.headers))
+
+
 async def unregister(ports: Ports, incoming: Incoming) -> Reply:
     """202 while the server still finishes what it runs."""
     assert isinstance(incoming.query, DrainQuery)
-    argument = ServerId(id=incoming.id, drain=incoming.query.drain)
-    answer = await call(ports.bus, UNREGISTER, encode(argument), incoming.actor)
+    argument = ServerId(id=incoming.id, drain=incoming.query.drain, if_match=if_match(incoming.headers))
+    headers = operation(incoming.headers)
+    answer = await call(ports.bus, UNREGISTER, encode(argument), incoming.actor, headers=headers)
     return Reply(_status(answer, 200), answer.data)
 
 

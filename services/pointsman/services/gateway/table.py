@@ -14,8 +14,10 @@ from pointsman.contracts.server import (
     MaintenanceRequest,
     RegisterAnswer,
     Server,
+    ServerChanged,
     ServerMetricsAnswer,
     ServerPage,
+    ServerPatch,
     ServerQuery,
     ServerRequest,
     UnregisterAnswer,
@@ -52,7 +54,8 @@ SUBMIT_BYTES_MAX = 320 * KIB
 BATCH_BYTES_MAX = 4096 * KIB
 UPDATE_BYTES_MAX = 1126 * KIB
 REGISTER_BYTES_MAX = 128 * KIB
-BULK_BYTES_MAX = 128 * KIB
+BULK_BYTES_MAX = 192 * KIB
+GUARDED = ("If-Match", "Idempotency-Key")
 TASKS, SERVERS, STATISTICS, LOAD_BALANCER = "Tasks", "Servers", "Statistics", "Load Balancer"
 
 _STREAM = Answer(
@@ -361,9 +364,10 @@ API: tuple[Route, ...] = (
         tag=SERVERS,
         summary="Turn maintenance on or off",
         roles=OPERATORS,
-        act=ask_within("registry", "maintenance", "maintenance"),
+        act=servers.maintain,
         id=Id.SERVER,
         request=MaintenanceRequest,
+        headers=GUARDED,
         answers={
             200: Answer(
                 description="Done.",
@@ -371,8 +375,30 @@ API: tuple[Route, ...] = (
                 example={"success": True, "message": "Maintenance mode enabled for server gpu-1"},
             )
         },
-        errors=(409,),
+        errors=(409, 412),
         example={"enabled": True, "reason": "new driver"},
+    ),
+    Route(
+        method="PATCH",
+        path="/api/servers/{id}",
+        name="changeServer",
+        tag=SERVERS,
+        summary="Change the weight, limit or priority of a server while it runs; with dryRun only the plan",
+        roles=OPERATORS,
+        act=servers.change,
+        id=Id.SERVER,
+        request=ServerPatch,
+        headers=GUARDED,
+        answers={
+            200: Answer(
+                description="Changed, or the plan.",
+                body=ServerChanged,
+                headers=("ETag",),
+                example=examples.SERVER_CHANGED,
+            )
+        },
+        errors=(412,),
+        example={"weight": 3},
     ),
     Route(
         method="POST",
@@ -381,8 +407,9 @@ API: tuple[Route, ...] = (
         tag=SERVERS,
         summary="Take up to 1,000 servers out or back by group, pool or ids; with dryRun only the plan",
         roles=OPERATORS,
-        act=ask("registry", "maintain-many", body),
+        act=servers.maintain_many,
         request=MaintainManyRequest,
+        headers=("Idempotency-Key",),
         body_bytes_max=BULK_BYTES_MAX,
         answers={
             200: Answer(
@@ -403,6 +430,7 @@ API: tuple[Route, ...] = (
         act=servers.unregister,
         id=Id.SERVER,
         query=servers.DrainQuery,
+        headers=GUARDED,
         answers={
             200: Answer(
                 description="Gone.",
@@ -415,7 +443,7 @@ API: tuple[Route, ...] = (
                 example={"serverId": "gpu-1", "message": "Server is draining"},
             ),
         },
-        errors=(409,),
+        errors=(409, 412),
     ),
     Route(
         method="GET",

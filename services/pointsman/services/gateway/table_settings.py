@@ -7,6 +7,7 @@ from pointsman.contracts.steering import (
     PageRequest,
     PoolPage,
     PoolPatch,
+    PoolPlan,
     PoolRequest,
     PoolView,
     Removed,
@@ -18,13 +19,13 @@ from pointsman.services.gateway import examples_settings as examples
 from pointsman.services.gateway.asking import ask, queried
 from pointsman.services.gateway.roles import FLEET_READERS, OPERATORS
 from pointsman.services.gateway.route import KIB, Answer, Id, Route
-from pointsman.services.gateway.settings import limited, pool, steer, task_type
+from pointsman.services.gateway.settings import PlanQuery, limited, plan, pool, steer, task_type
 
 TAG = "Settings"
 POOL_BYTES_MAX = 128 * KIB
 TYPE_BYTES_MAX = 128 * KIB
 TAGGED = ("ETag",)
-CONDITION = ("If-Match",)
+CONDITION = ("If-Match", "Idempotency-Key")
 
 _POOL = {200: Answer(description="The pool.", body=PoolView, headers=TAGGED, example=examples.POOL)}
 _TYPE = {200: Answer(description="The type.", body=TypeView, headers=TAGGED, example=examples.TYPE)}
@@ -53,6 +54,18 @@ SETTINGS: tuple[Route, ...] = (
         act=steer("pool.get", pool),
         id=Id.POOL,
         answers=_POOL,
+    ),
+    Route(
+        method="GET",
+        path="/api/pools/{id}/plan",
+        name="planPool",
+        tag=TAG,
+        summary="What another algorithm would make of a pool: the share of each server now and then, by simulation",
+        roles=FLEET_READERS,
+        act=plan,
+        id=Id.POOL,
+        query=PlanQuery,
+        answers={200: Answer(description="The plan.", body=PoolPlan, example=examples.POOL_PLAN)},
     ),
     Route(
         method="PUT",

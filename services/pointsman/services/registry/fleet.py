@@ -27,13 +27,18 @@ NO_LOAD = LoadFrame(epoch=0, active={}, limits={}, cancel={}, pending=0, as_of=0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The records of one server."""
+    """The records of one server. Both revisions are sequences of one stream, so that the later names the state of both."""
 
     config: ServerConfig | None = None
-    revision: int = 0
+    config_revision: int = 0
+    admin_revision: int = 0
     secret: ServerSecret | None = None
     admin: ServerAdmin = field(default_factory=ServerAdmin)
     health: ServerHealth | None = None
+
+    @property
+    def revision(self) -> int:
+        return max(self.config_revision, self.admin_revision)
 
 
 class Fleet:
@@ -106,7 +111,7 @@ class Fleet:
     def _forget(self, server_id: str, member: Member) -> None:
         self._beats.pop(server_id, None)
         self._checks.pop(server_id, None)
-        if replace(member, revision=0) == Member():
+        if replace(member, config_revision=0) == Member():
             del self._members[server_id]
 
 
@@ -124,11 +129,12 @@ def _is_newer(health: ServerHealth, than: ServerHealth) -> bool:
 def _with(member: Member, kind: str, data: bytes, sequence: int) -> Member:
     match kind:
         case "config":
-            return replace(member, config=_CONFIG.decode(data) if data else None, revision=sequence)
+            return replace(member, config=_CONFIG.decode(data) if data else None, config_revision=sequence)
         case "secret":
             return replace(member, secret=_SECRET.decode(data) if data else None)
         case "admin":
-            return replace(member, admin=_ADMIN.decode(data) if data else ServerAdmin())
+            admin = _ADMIN.decode(data) if data else ServerAdmin()
+            return replace(member, admin=admin, admin_revision=sequence if data else 0)
         case "health":
             return replace(member, health=_HEALTH.decode(data) if data else None)
         case _:

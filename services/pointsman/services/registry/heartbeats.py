@@ -49,7 +49,7 @@ class Heartbeats:
         if config.value is None:
             return None
         secret = await self._store.secret(server_id)
-        return Member(config=config.value, revision=config.revision, secret=secret.value)
+        return Member(config=config.value, config_revision=config.revision, secret=secret.value)
 
     async def _authorize(self, call: Call, server_id: str, member: Member | None) -> None:
         """A credential speaks for its own server only; roles are not looked at beside it."""

@@ -16,6 +16,7 @@ from pointsman.contracts.server import (
 from pointsman.services.registry import admin as axis
 from pointsman.services.registry.admin import Order
 from pointsman.services.registry.fleet import Fleet
+from pointsman.services.registry.guard import ANY, Guard
 from pointsman.services.registry.registration import Registration
 from pointsman.services.registry.store import ROUNDS_MAX, ServerStore
 from pointsman.services.runtime.clock import Clock
@@ -39,34 +40,45 @@ class Orders:
         self._registration = registration
         self._clock = clock
 
-    async def maintain(self, server_id: str, request: MaintenanceRequest, by: str) -> bool:
-        """Whether the server is now taken out; raises 400, 404, 409."""
+    async def maintain(self, server_id: str, request: MaintenanceRequest, by: str, guard: Guard = ANY) -> bool:
+        """Whether the server is now taken out; raises 400, 404, 409, 412."""
         if not axis.wants_maintenance(request):
-            await self.activate(server_id, by)
+            await self.activate(server_id, by, guard)
             return False
-        await self.take_out(server_id, by, reason=request.reason, drain_timeout_ms=request.drain_timeout_ms)
+        await self.take_out(server_id, by, guard, reason=request.reason, drain_timeout_ms=request.drain_timeout_ms)
         return True
 
     async def take_out(
-        self, server_id: str, by: str, *, reason: str | None = None, drain_timeout_ms: int | None = None
+        self,
+        server_id: str,
+        by: str,
+        guard: Guard = ANY,
+        *,
+        reason: str | None = None,
+        drain_timeout_ms: int | None = None,
     ) -> ServerAdmin:
-        """DRAINING, or MAINTENANCE at once when no time at all is given; raises 404, 409."""
+        """DRAINING, or MAINTENANCE at once when no time at all is given; raises 404, 409, 412."""
         order = axis.order_of(drain_timeout_ms)
         now = self._clock.now_ms()
         return await self._change(
             server_id,
             order,
             lambda admin: axis.after(admin, order, now=now, by=by, reason=reason, drain_timeout_ms=drain_timeout_ms),
+            guard,
         )
 
-    async def activate(self, server_id: str, by: str) -> ServerAdmin:
-        """The health record goes back to NEW first, so that no task is sent before a good probe; raises 404, 409."""
+    async def activate(self, server_id: str, by: str, guard: Guard = ANY) -> ServerAdmin:
+        """The health record goes back to NEW first, so that no task is sent before a good probe; raises 404, 409, 412."""
         now = self._clock.now_ms()
-        admin = (await self._store.admin(server_id)).value or ServerAdmin()
+        stored = await self._store.admin(server_id)
+        if guard.repeats(stored) and stored.value is not None:
+            return stored.value
+        guard.check(server_id, await self._store.config(server_id), stored)
+        admin = stored.value or ServerAdmin()
         if admin.wanted is not Wanted.ACTIVE and axis.allows(admin, Order.ACTIVATE):
             await self._reset_health(server_id, now)
         return await self._change(
-            server_id, Order.ACTIVATE, lambda admin: axis.after(admin, Order.ACTIVATE, now=now, by=by)
+            server_id, Order.ACTIVATE, lambda admin: axis.after(admin, Order.ACTIVATE, now=now, by=by), guard
         )
 
     async def declare(self, server_id: str, beat: HeartbeatRequest, known: ServerAdmin) -> ServerAdmin:
@@ -98,24 +110,28 @@ class Orders:
             return
         raise _contended(server_id)
 
-    async def remove_after_drain(self, server_id: str, by: str) -> None:
+    async def remove_after_drain(self, server_id: str, by: str, guard: Guard = ANY) -> None:
         now = self._clock.now_ms()
-        await self._change(server_id, Order.LEAVE, lambda admin: axis.after(admin, Order.LEAVE, by=by, now=now))
+        await self._change(server_id, Order.LEAVE, lambda admin: axis.after(admin, Order.LEAVE, by=by, now=now), guard)
 
-    async def _change(self, server_id: str, order: Order | None, change: Change) -> ServerAdmin:
+    async def _change(self, server_id: str, order: Order | None, change: Change, guard: Guard = ANY) -> ServerAdmin:
         """Compare-and-set of the record; an order that the table has no row for is refused."""
         for _ in range(ROUNDS_MAX):
-            if (await self._store.config(server_id)).value is None:
+            config = await self._store.config(server_id)
+            if config.value is None:
                 raise _unknown(server_id)
             stored = await self._store.admin(server_id)
             admin = stored.value or ServerAdmin()
+            if guard.repeats(stored):
+                return admin
+            guard.check(server_id, config, stored)
             if order is not None and not axis.allows(admin, order):
                 raise conflict(f"server {server_id} is being unregistered")
             wanted = change(admin)
             if wanted == admin:
                 return admin
             try:
-                await self._store.put_admin(server_id, wanted, stored.revision)
+                await self._store.put_admin(server_id, wanted, stored.revision, guard.operation)
             except RevisionMoved:
                 continue
             return wanted

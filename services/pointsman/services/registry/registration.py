@@ -11,6 +11,7 @@ from pointsman.contracts.errors import conflict, not_found, precondition_failed,
 from pointsman.contracts.ids import new_server_id
 from pointsman.contracts.server import CredentialAnswer, RegisterAnswer, ServerConfig, ServerRequest, ServerSecret
 from pointsman.services.registry import rules
+from pointsman.services.registry.guard import ANY, Guard, revision_of
 from pointsman.services.registry.store import ROUNDS_MAX, ServerStore, Stored
 from pointsman.services.runtime import tls
 from pointsman.services.runtime.clock import Clock
@@ -36,10 +37,10 @@ class Registration:
         self._policy = policy
         self._clock = clock
 
-    async def register(self, command: RegisterServer) -> Registered:
+    async def register(self, command: RegisterServer, by: str) -> Registered:
         request = command.server
         server_id = request.id or new_server_id()
-        asked = rules.config_of(request, server_id, self._clock.now_ms())
+        asked = rules.config_of(request, server_id, self._clock.now_ms(), by)
         rules.check_egress(asked, request, self._policy)
         if request.tls is not None:
             tls.check(request.tls, asked.predict)
@@ -52,13 +53,13 @@ class Registration:
 
     async def _register(self, asked: ServerConfig, request: ServerRequest, if_match: int | None) -> Registered:
         stored = await self._store.config(asked.id)
-        if if_match is not None and (stored.value is None or stored.revision != if_match):
-            raise precondition_failed(f"server {asked.id} is not at revision {if_match}")
+        admin = await self._store.admin(asked.id)
+        Guard(if_match).check(asked.id, stored, admin)
         if stored.value is None:
             return await self._create(asked, request, stored.revision)
         secret = await self._store.secret(asked.id)
         if rules.is_same_secret(secret.value, request) and rules.is_same(stored.value, asked):
-            return _registered(asked.id, 200, stored.revision)
+            return _registered(asked.id, 200, revision_of(stored, admin))
         if if_match is None:
             raise conflict(f"server {asked.id} is registered with another configuration; If-Match replaces it")
         return await self._replace(asked, request, stored.revision, secret)
@@ -124,14 +125,18 @@ class Registration:
             )
         raise unavailable(f"server {command.id} is being changed by others at this moment")
 
-    async def remove(self, server_id: str) -> None:
-        """Raises 404."""
+    async def remove(self, server_id: str, guard: Guard = ANY) -> None:
+        """Raises 404, 412."""
         for _ in range(ROUNDS_MAX):
             stored = await self._store.config(server_id)
             if stored.value is None:
+                if guard.repeats(stored):
+                    return None
                 raise not_found(f"server {server_id} does not exist")
+            if guard.seen is not None:
+                guard.check(server_id, stored, await self._store.admin(server_id))
             try:
-                return await self._store.delete(server_id, stored.revision)
+                return await self._store.delete(server_id, stored.revision, guard.operation)
             except RevisionMoved:
                 continue
         raise unavailable(f"server {server_id} is being changed by others at this moment")

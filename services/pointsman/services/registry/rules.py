@@ -22,7 +22,7 @@ WINDOW = re.compile(r"[1-9][0-9]{0,8}[smhd]")
 RESERVED_IDS = frozenset({"maintenance"})
 
 
-def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
+def config_of(request: ServerRequest, server_id: str, now: int, by: str) -> ServerConfig:
     """The configuration that a registration asks for; raises 400."""
     predict, health, metrics = _endpoints(request)
     if server_id in RESERVED_IDS:
@@ -50,6 +50,7 @@ def config_of(request: ServerRequest, server_id: str, now: int) -> ServerConfig:
         version=request.version,
         cancel=request.cancel,
         cancel_on_disconnect=request.cancel_on_disconnect,
+        by=by,
     )
 
 
@@ -103,8 +104,8 @@ def check_egress(config: ServerConfig, request: ServerRequest, policy: EgressPol
 
 
 def is_same(stored: ServerConfig, asked: ServerConfig) -> bool:
-    """The same configuration, whenever it was registered."""
-    return replace(stored, registered_at=0) == replace(asked, registered_at=0)
+    """The same configuration, whenever and by whom it was registered."""
+    return replace(stored, registered_at=0, by="") == replace(asked, registered_at=0, by="")
 
 
 def is_same_secret(stored: ServerSecret | None, request: ServerRequest) -> bool:

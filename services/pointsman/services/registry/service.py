@@ -10,7 +10,7 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import encode
 from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
-from pointsman.contracts.commands import BeatServer, MaintainServer, RegisterServer, RotateCredential
+from pointsman.contracts.commands import BeatServer, ChangeServer, MaintainServer, RegisterServer, RotateCredential
 from pointsman.contracts.errors import PointsmanError, forbidden, not_found
 from pointsman.contracts.server import (
     CredentialAnswer,
@@ -26,7 +26,9 @@ from pointsman.contracts.server import (
 )
 from pointsman.contracts.statistics import ServerStatistics
 from pointsman.services.registry import bulk, loops, rules, view
+from pointsman.services.registry.changes import Changes
 from pointsman.services.registry.fleet import Fleet, Member
+from pointsman.services.registry.guard import Guard
 from pointsman.services.registry.heartbeats import Heartbeats
 from pointsman.services.registry.orders import Orders
 from pointsman.services.registry.registration import Registration
@@ -52,6 +54,7 @@ _ID = msgspec.json.Decoder(ServerId)
 _BEAT = msgspec.json.Decoder(BeatServer)
 _MAINTAIN = msgspec.json.Decoder(MaintainServer)
 _BULK = msgspec.json.Decoder(MaintainManyRequest)
+_CHANGE = msgspec.json.Decoder(ChangeServer)
 _ROTATE = msgspec.json.Decoder(RotateCredential)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _LOAD = msgspec.json.Decoder(LoadFrame)
@@ -67,6 +70,7 @@ class RegistryService:
         self._store = ServerStore(KvBucket(context.bus, subjects.BUCKET_SERVERS))
         self._registration = Registration(self._store, context.settings.egress, context.clock)
         self._orders = Orders(self._store, self._fleet, self._registration, context.clock)
+        self._changes = Changes(self._store, self._fleet)
         self._stale = Stale(self._fleet, self._registration, context.clock, context.settings.stale_after_s)
         self._heartbeats = Heartbeats(context.bus, self._fleet, self._store, self._orders, context.clock)
         self._follower = Follower(context.bus, subjects.stream_of(subjects.BUCKET_SERVERS), self._fleet.fold)
@@ -110,6 +114,7 @@ class RegistryService:
             Verb("credential", self._credential, audit=Audited()),
             Verb("maintenance", self._maintenance, audit=Audited()),
             Verb("maintain-many", self._maintain_many, audit=Audited()),
+            Verb("change", self._change, audit=Audited()),
             Verb("unregister", self._unregister, audit=Audited()),
             Verb("metrics", self._metrics),
         ]
@@ -118,7 +123,7 @@ class RegistryService:
         require(call.actor, Role.ADMIN)
         command = call.decode(_REGISTER)
         self._note_before(call, command.server.id or "")
-        registered = await self._registration.register(command)
+        registered = await self._registration.register(command, call.actor.sub)
         call.notes.target = registered.answer.server_id
         headers = {subjects.HEADER_STATUS: str(registered.status), subjects.HEADER_REVISION: str(registered.revision)}
         return Answer(encode(registered.answer), headers)
@@ -147,24 +152,38 @@ class RegistryService:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         command = call.decode(_MAINTAIN)
         self._note_before(call, command.id)
-        enabled = await self._orders.maintain(command.id, command.maintenance, call.actor.sub)
+        guard = Guard(command.if_match, call.operation)
+        enabled = await self._orders.maintain(command.id, command.maintenance, call.actor.sub, guard)
         word = "enabled" if enabled else "disabled"
         return MaintenanceAnswer(success=True, message=f"Maintenance mode {word} for server {command.id}")
 
     async def _maintain_many(self, call: Call) -> MaintainManyAnswer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         request = call.decode(_BULK)
+        if request.remove:
+            require(call.actor, Role.ADMIN)
         planned = bulk.plan(self._fleet, request)
-        return planned if request.dry_run else await bulk.act(self._orders, request, planned, call.actor.sub)
+        if request.dry_run:
+            return planned
+        acting = bulk.Acting(self._orders, self._registration, request, call.actor.sub, call.operation)
+        return await acting.run(planned)
+
+    async def _change(self, call: Call) -> Answer:
+        require(call.actor, Role.OPERATOR, Role.ADMIN)
+        command = call.decode(_CHANGE)
+        self._note_before(call, command.id)
+        changed = await self._changes.change(command, call.actor.sub, call.operation)
+        return Answer(encode(changed), {subjects.HEADER_REVISION: str(changed.revision)})
 
     async def _unregister(self, call: Call) -> Answer:
         require(call.actor, Role.ADMIN)
         command = call.decode(_ID)
         self._note_before(call, command.id)
+        guard = Guard(command.if_match, call.operation)
         if command.drain:
-            await self._orders.remove_after_drain(command.id, call.actor.sub)
+            await self._orders.remove_after_drain(command.id, call.actor.sub, guard)
             return _unregistered(command.id, 202, "Server is draining and will be unregistered")
-        await self._registration.remove(command.id)
+        await self._registration.remove(command.id, guard)
         return _unregistered(command.id, 200, "Server unregistered")
 
     def _note_before(self, call: Call, server_id: str) -> None:
@@ -202,7 +221,7 @@ class RegistryService:
         stored = await self._store.config(server_id)
         if stored.value is None:
             raise not_found(f"server {server_id} does not exist")
-        return stored.value, Member(config=stored.value, revision=stored.revision)
+        return stored.value, Member(config=stored.value, config_revision=stored.revision)
 
     async def _on_beat(self, message: Message) -> None:
         self._fleet.fold_beat(_HEARTBEAT.decode(message.data))

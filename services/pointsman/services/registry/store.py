@@ -16,10 +16,11 @@ ROUNDS_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Stored[T]:
-    """A record and its revision; `value` is None where the key is absent or deleted."""
+    """A record, its revision and the operation that wrote it; `value` is None where the key is absent or deleted."""
 
     value: T | None
     revision: int
+    operation: str = ""
 
 
 class ServerStore:
@@ -38,22 +39,22 @@ class ServerStore:
     async def health(self, server_id: str) -> Stored[ServerHealth]:
         return await self._get("health", server_id, ServerHealth)
 
-    async def put_config(self, config: ServerConfig, revision: int) -> int:
-        """Raises RevisionMoved, as all of these."""
-        return await self._put("config", config.id, config, revision)
+    async def put_config(self, config: ServerConfig, revision: int, operation: str = "") -> int:
+        """Raises RevisionMoved, as all of these. A caller that may ask twice names its operation."""
+        return await self._put("config", config.id, config, revision, operation)
 
     async def put_secret(self, server_id: str, secret: ServerSecret, revision: int) -> int:
         return await self._put("secret", server_id, secret, revision)
 
-    async def put_admin(self, server_id: str, admin: ServerAdmin, revision: int) -> int:
-        return await self._put("admin", server_id, admin, revision)
+    async def put_admin(self, server_id: str, admin: ServerAdmin, revision: int, operation: str = "") -> int:
+        return await self._put("admin", server_id, admin, revision, operation)
 
     async def put_health(self, server_id: str, health: ServerHealth, revision: int) -> int:
         return await self._put("health", server_id, health, revision)
 
-    async def delete(self, server_id: str, config_revision: int) -> None:
+    async def delete(self, server_id: str, config_revision: int, operation: str = "") -> None:
         """Take the server out: its configuration first, by compare-and-set, then whatever is left of it."""
-        await self._delete("config", server_id, config_revision)
+        await self._delete("config", server_id, config_revision, operation)
         for kind in ("admin", "health", "secret"):
             await self._delete_any(kind, server_id)
 
@@ -73,20 +74,25 @@ class ServerStore:
                 continue
             return
 
-    async def _delete(self, kind: str, server_id: str, revision: int) -> None:
+    async def _delete(self, kind: str, server_id: str, revision: int, operation: str = "") -> None:
         await self._bucket.update(
-            _key(kind, server_id), b"", revision=revision, operation=new_operation_id(), ttl_s=DELETED_TTL_S
+            _key(kind, server_id),
+            b"",
+            revision=revision,
+            operation=operation or new_operation_id(),
+            ttl_s=DELETED_TTL_S,
         )
 
     async def _get[T](self, kind: str, server_id: str, shape: type[T]) -> Stored[T]:
         entry = await self._bucket.get(_key(kind, server_id), latest=True)
         if entry is None:
             return Stored(None, 0)
-        return Stored(msgspec.json.decode(entry.data, type=shape) if entry.data else None, entry.revision)
+        value = msgspec.json.decode(entry.data, type=shape) if entry.data else None
+        return Stored(value, entry.revision, entry.operation)
 
-    async def _put(self, kind: str, server_id: str, record: msgspec.Struct, revision: int) -> int:
+    async def _put(self, kind: str, server_id: str, record: msgspec.Struct, revision: int, operation: str = "") -> int:
         return await self._bucket.update(
-            _key(kind, server_id), encode(record), revision=revision, operation=new_operation_id()
+            _key(kind, server_id), encode(record), revision=revision, operation=operation or new_operation_id()
         )
 
 

@@ -20,6 +20,7 @@ from pointsman.contracts.statistics import ServerStatistics
 from pointsman.services.registry.fleet import Fleet, Member
 
 STATUSES = ("online", "offline", "maintenance", "degraded", "draining", "initializing")
+TAKES_TASKS = frozenset({HealthState.WARMING, HealthState.HEALTHY, HealthState.RECOVERING})
 _CURSOR_PREFIX = b"1:"
 
 
@@ -42,6 +43,10 @@ def _operational(state: HealthState) -> str:
             return "degraded"
         case HealthState.UNHEALTHY:
             return "offline"
+
+
+def takes_tasks(fleet: Fleet, config: ServerConfig, member: Member) -> bool:
+    return member.admin.wanted is Wanted.ACTIVE and fleet.health(config.id).state in TAKES_TASKS
 
 
 def is_healthy(state: HealthState) -> bool:

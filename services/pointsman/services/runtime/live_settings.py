@@ -26,12 +26,13 @@ _DECODERS: dict[Kind, msgspec.json.Decoder[Settings]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The settings of one pool, type or key as stored; None and 0 when there never were any."""
+    """The settings of one pool, type or key as stored, and what wrote them; None and 0 when there never were any."""
 
     kind: Kind
     name: str
     settings: Settings | None
     revision: int
+    operation: str = ""
 
 
 Change = Callable[[Stored], Settings | None]
@@ -63,27 +64,33 @@ class SettingsStore:
         entry = await self._bucket.get(setting_key(kind, name), latest=True)
         if entry is None:
             return Stored(kind, name, None, 0)
-        return Stored(kind, name, _DECODERS[kind].decode(entry.data) if entry.data else None, entry.revision)
+        settings = _DECODERS[kind].decode(entry.data) if entry.data else None
+        return Stored(kind, name, settings, entry.revision, entry.operation)
 
-    async def edit(self, kind: Kind, name: str, change: Change) -> Stored:
-        """What is stored after the change; a change that lost a race is decided anew. 503 when it loses too often."""
+    async def edit(self, kind: Kind, name: str, change: Change, operation: str = "") -> Stored:
+        """What is stored after the change; a change that lost a race is decided anew. 503 when it loses too often.
+
+        Asked again under the operation that wrote last, it changes nothing: the answer was lost, not the change.
+        """
         for _ in range(ROUNDS_MAX):
             stored = await self.get(kind, name)
+            if operation and stored.operation == operation:
+                return stored
             settings = change(stored)
             if settings is None:
                 return stored
             try:
-                return Stored(kind, name, settings, await self._put(stored, settings))
+                return Stored(kind, name, settings, await self._put(stored, settings, operation))
             except RevisionMoved:
                 continue
         raise PointsmanError(503, BUSY, retry_after_s=1)
 
-    async def _put(self, stored: Stored, settings: Settings) -> int:
+    async def _put(self, stored: Stored, settings: Settings, operation: str) -> int:
         """What was removed is kept for a while, for its history."""
         return await self._bucket.update(
             setting_key(stored.kind, stored.name),
             encode(settings),
             revision=stored.revision,
-            operation=new_operation_id(),
+            operation=operation or new_operation_id(),
             ttl_s=REMOVED_TTL_S if settings.removed else None,
         )

@@ -18,6 +18,7 @@ from pointsman.contracts.subjects import (
     HEADER_ERROR,
     HEADER_ERROR_CODE,
     HEADER_JOB,
+    HEADER_OPERATION,
     HEADER_REQUEST_ID,
     QUEUE_GROUP,
     verb,
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 CONCURRENCY_MAX = 256
 DRAIN_S = 10.0
 SLOWEST_ANSWER_S = 60.0
+OPERATION_LENGTH_MAX = 255
 
 
 def decode[T](decoder: msgspec.json.Decoder[T], data: bytes) -> T:
@@ -53,6 +55,11 @@ class Call:
 
     def decode[T](self, decoder: msgspec.json.Decoder[T]) -> T:
         return decode(decoder, self.data)
+
+    @property
+    def operation(self) -> str:
+        """The caller's own name for this act, by which it is known again when it is sent twice; may be empty."""
+        return self.headers.get(HEADER_OPERATION, "")[:OPERATION_LENGTH_MAX]
 
 
 @dataclass(frozen=True, slots=True)
