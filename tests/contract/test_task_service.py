@@ -489,6 +489,21 @@ async def test_a_retry_by_hand_begins_a_generation_and_only_for_ended_tasks(desk
     assert (await desk.said(task.id, await desk.assign(task.id), result=2)).status is Status.COMPLETED
 
 
+async def test_an_act_on_a_task_as_it_was_seen_is_refused_once_it_moved_on_and_done_once_however_often_sent(
+    desk: Desk,
+) -> None:
+    task = await desk.submit()
+    tasks = desk.as_(ANN).tasks
+    await tasks.cancel(task.id, generation=1)
+    named = desk.as_(msgspec.structs.replace(ANN, request_id="act-1")).tasks
+    for _ in range(2):
+        await named.retry(task.id, generation=1)
+    assert (await desk.get(task.id)).generation == 2
+    for late in (tasks.cancel(task.id, generation=1), tasks.retry(task.id, generation=1)):
+        assert (await refused(late)).status == 412
+    assert (await tasks.cancel(task.id, generation=2)).status is Status.CANCELLED
+
+
 async def test_of_two_racing_retries_one_begins_the_generation(desk: Desk) -> None:
     task = await desk.submit()
     await desk.as_(ANN).tasks.cancel(task.id)

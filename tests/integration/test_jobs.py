@@ -14,7 +14,7 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.ids import created_at_ms
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
-from pointsman.contracts.search import AuditQuery, BulkCommand, BulkRequest, Job
+from pointsman.contracts.search import AuditQuery, BulkCommand, BulkRequest, Job, MarkedTask
 from pointsman.contracts.subjects import BUCKET_JOBS, BUCKET_TASKS, key, stream_of
 from pointsman.services.history import job_rules, jobs
 from pointsman.services.runtime.bulk import last_of
@@ -100,6 +100,24 @@ async def test_a_job_whose_process_died_is_gone_on_with_where_it_was(desk: Archi
     done = await ended(desk, record.job)
     assert (done.status, done.succeeded) == ("DONE", 19)
     assert half.id not in {one.id for one in await live(desk, wrong)}
+
+
+async def test_marked_tasks_are_cancelled_unless_they_moved_on_and_a_repeated_request_is_one_job(desk: Archive) -> None:
+    waiting = [created(5_000 - number, number, ended=False) for number in range(5)]
+    for one in waiting:
+        await desk.store(one)
+    tasks = [MarkedTask(id=one.id, generation=2 if number == 0 else 1) for number, one in enumerate(waiting)]
+    stranger = MarkedTask(id="task_" + "0" * 32)
+    bulk = BulkRequest(tasks=(*tasks, stranger))
+    history = Client(desk.bus, OLGA).history
+    counted = await history.bulk(BulkCommand(kind="cancel", bulk=msgspec.structs.replace(bulk, dry_run=True)))
+    assert (counted.status, counted.total) == ("COUNTED", 6)
+    begun = [await history.bulk(BulkCommand(kind="cancel", bulk=bulk), operation="op-1") for _ in range(2)]
+    assert begun[0].id == begun[1].id
+    done = await ended(desk, begun[0])
+    assert (done.status, done.done, done.succeeded, done.skipped, done.failed) == ("DONE", 6, 4, 2, 0)
+    assert any("generation 1, it has never been in 2" in told for told in done.skips)
+    assert sorted(one.status for one in await live(desk, waiting)) == ["CANCELLED"] * 4 + ["PENDING"]
 
 
 async def test_too_many_at_once_are_refused_with_their_number(desk: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

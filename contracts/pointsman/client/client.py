@@ -20,6 +20,7 @@ from pointsman.contracts.commands import (
     ExtendTask,
     MaintainServer,
     RegisterServer,
+    RetryTask,
     TaskId,
     UpdateTask,
 )
@@ -128,14 +129,14 @@ class Tasks(_Verbs):
     async def extend(self, task_id: str, extend: ExtendRequest) -> ExtendAnswer:
         return await self._ask("extend", ExtendTask(id=task_id, extend=extend), ExtendAnswer)
 
-    async def cancel(self, task_id: str, reason: str | None = None) -> ActAnswer:
-        return await self._ask("cancel", CancelTask(id=task_id, reason=reason), ActAnswer)
+    async def cancel(self, task_id: str, reason: str | None = None, *, generation: int | None = None) -> ActAnswer:
+        return await self._ask("cancel", CancelTask(id=task_id, reason=reason, generation=generation), ActAnswer)
 
     async def explain(self, task_id: str) -> Explanation:
         return await self._ask("explain", TaskId(id=task_id), Explanation)
 
-    async def retry(self, task_id: str) -> ActAnswer:
-        return await self._ask("retry", TaskId(id=task_id), ActAnswer)
+    async def retry(self, task_id: str, *, generation: int | None = None) -> ActAnswer:
+        return await self._ask("retry", RetryTask(id=task_id, generation=generation), ActAnswer)
 
 
 class Servers(_Verbs):
@@ -260,8 +261,8 @@ class History(_Verbs):
     async def search(self, request: SearchTasks) -> TaskPage:
         return await self._ask("search", request, TaskPage)
 
-    async def bulk(self, command: BulkCommand) -> Job:
-        return await self._ask("bulk", command, Job)
+    async def bulk(self, command: BulkCommand, *, operation: str = "") -> Job:
+        return await self._ask("bulk", command, Job, _named(operation))
 
     async def job(self, job_id: str) -> Job:
         return await self._ask("job", JobId(id=job_id), Job)

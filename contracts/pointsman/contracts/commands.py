@@ -12,7 +12,7 @@ from pointsman.contracts.server import (
     ServerPatch,
     ServerRequest,
 )
-from pointsman.contracts.task import ExtendRequest, Reason, TaskUpdate
+from pointsman.contracts.task import ExtendRequest, Generation, Reason, TaskUpdate
 
 
 class TaskId(Request):
@@ -25,8 +25,16 @@ class UpdateTask(Request):
 
 
 class CancelTask(Request):
+    """`generation` is what the caller has seen: 412 when the task has been retried since."""
+
     id: str
     reason: Reason | None = None
+    generation: Generation | None = None
+
+
+class RetryTask(Request):
+    id: str
+    generation: Generation | None = None
 
 
 class ExtendTask(Request):

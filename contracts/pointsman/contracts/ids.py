@@ -1,5 +1,6 @@
 """Identifiers: task ids are `task_<UUIDv7 hex>`, which sort by creation time and carry it."""
 
+import hashlib
 import re
 import secrets
 
@@ -32,7 +33,10 @@ def new_server_id() -> str:
     return f"server-{secrets.token_hex(4)}"
 
 
-def new_job_id() -> str:
+def new_job_id(owner: str = "", operation: str = "") -> str:
+    """The same for the same operation of one caller, who may ask twice."""
+    if operation:
+        return f"job_{hashlib.sha256(f'{owner}\0{operation}'.encode()).hexdigest()[:16]}"
     return f"job_{secrets.token_hex(8)}"
 
 

@@ -6,11 +6,12 @@ import msgspec
 from msgspec import Meta
 
 from pointsman.contracts.base import NULL, Message, Record, Request
-from pointsman.contracts.task import Reason, Task
+from pointsman.contracts.task import Generation, Reason, Task
 
 PAGE_MAX = 200
 PAGE_DEFAULT = 50
 BULK_TASKS_MAX = 100_000
+MARKED_MAX = 1_000
 RANGE_DAYS_MAX = 90
 CURSOR_LENGTH_MAX = 512
 
@@ -63,10 +64,18 @@ class TaskPage(Message):
     as_of: int
 
 
-class BulkRequest(Request):
-    """`filter` by the names of `GET /api/tasks`, at least one; `dryRun` only counts."""
+class MarkedTask(Request):
+    """A task as it was when it was chosen: one in another generation is skipped."""
 
-    filter: Annotated[dict[str, Text], Meta(min_length=1, max_length=32)]
+    id: Annotated[str, Meta(pattern=r"^task_[0-9a-f]{32}$(?!\n)")]
+    generation: Generation | None = None
+
+
+class BulkRequest(Request):
+    """Either `filter` by the names of `GET /api/tasks` (at least one), or `tasks` one by one; `dryRun` only counts."""
+
+    filter: Filters = {}
+    tasks: Annotated[tuple[MarkedTask, ...], Meta(max_length=MARKED_MAX)] = ()
     dry_run: bool = False
     reason: Reason | None = None
 
@@ -77,7 +86,8 @@ class BulkCommand(Request):
 
 
 class Job(Record, omit_defaults=False):
-    """An act on many tasks. `failed` of them were refused, with up to ten `errors`; `skipped` had moved on by themselves.
+    """An act on many tasks. `failed` of them were refused, `skipped` had moved on by themselves; up to ten of either are
+    told in `errors` and `skips`.
 
     `RUNNING` goes on in another process when its own dies; `STOPPED` says in `errors` why it could not.
     """
@@ -95,6 +105,7 @@ class Job(Record, omit_defaults=False):
     skipped: int = 0
     failed: int = 0
     errors: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
 
 
 class JobId(Request):

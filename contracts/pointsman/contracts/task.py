@@ -29,6 +29,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=128)]
 Label = Annotated[str, Meta(max_length=256)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Reason = Annotated[str, Meta(max_length=256)]
+Generation = Annotated[int, Meta(ge=1)]
 EpochMs = Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 
 
@@ -107,11 +108,16 @@ class UpdateAnswer(Message):
 
 
 class CancelRequest(Request):
+    """`generation`: only if the task is still in this one, else 412."""
+
     reason: Reason | None = None
+    generation: Generation | None = None
 
 
 class RetryCommand(Request):
-    """`POST /api/task/{id}/retry` takes an empty object."""
+    """`generation`: only if the task is still in this one, else 412; once more by the same request does no harm."""
+
+    generation: Generation | None = None
 
 
 class ExtendRequest(Request):

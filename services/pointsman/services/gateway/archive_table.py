@@ -4,10 +4,11 @@ from pointsman.contracts.actor import Role
 from pointsman.contracts.search import AuditPage, AuditQuery, BulkRequest, Job, TaskPage, TaskQuery
 from pointsman.services.gateway import examples, searching
 from pointsman.services.gateway.asking import ask, queried
-from pointsman.services.gateway.route import Answer, Id, Route
+from pointsman.services.gateway.route import KIB, Answer, Id, Route
 
 STEERERS = frozenset({Role.ADMIN, Role.OPERATOR})
 READERS = STEERERS | {Role.VIEWER, Role.USER}
+BULK_BYTES_MAX = 128 * KIB
 TASKS, AUDIT = "Tasks", "Audit"
 
 JOB = {
@@ -24,6 +25,7 @@ JOB = {
     "skipped": 0,
     "failed": 0,
     "errors": [],
+    "skips": [],
 }
 BULK = {"filter": {"status": "FAILED", "since": "1h"}, "dryRun": True}
 PAGE = {
@@ -66,6 +68,8 @@ def _bulk(kind: str, name: str, summary: str) -> Route:
         roles=STEERERS,
         act=searching.bulk(kind),
         request=BulkRequest,
+        body_bytes_max=BULK_BYTES_MAX,
+        headers=("Idempotency-Key",),
         answers={
             200: Answer(description="How many match; nothing was done.", body=Job, example=JOB | {"status": "COUNTED"}),
             202: Answer(description="Begun; follow the job.", body=Job, headers=("Location",), example=JOB),

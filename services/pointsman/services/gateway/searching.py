@@ -7,6 +7,7 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.search import Job, SearchTasks, TaskQuery
 from pointsman.contracts.subjects import verb
 from pointsman.services.gateway.asking import answered, call_unwrapped
+from pointsman.services.gateway.conditions import operation
 from pointsman.services.gateway.intake import one_json_value
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.route import Act, Incoming, Ports
@@ -31,7 +32,8 @@ def bulk(kind: str) -> Act:
 
     async def act(ports: Ports, incoming: Incoming) -> Reply:
         data = b'{"kind":"%b","bulk":%b}' % (kind.encode(), one_json_value(incoming.body))
-        answer = await call_unwrapped(ports, incoming, BULK, data, "bulk")
+        headers = operation(incoming.headers)
+        answer = await call_unwrapped(ports, incoming, BULK, data, "bulk", headers=headers)
         job = answered(_JOB, answer)
         if job.status == "COUNTED":
             return Reply(200, answer.data)

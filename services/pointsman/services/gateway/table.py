@@ -158,7 +158,7 @@ API: tuple[Route, ...] = (
         request=RetryCommand,
         body_optional=True,
         answers={202: Answer(description="Queued.", body=ActAnswer, example=examples.RETRY_ANSWER)},
-        errors=(409,),
+        errors=(409, 412),
         example={},
     ),
     Route(
@@ -223,7 +223,7 @@ API: tuple[Route, ...] = (
         request=CancelRequest,
         body_optional=True,
         answers={200: Answer(description="Cancelled.", body=ActAnswer, example=examples.CANCEL_ANSWER)},
-        errors=(409,),
+        errors=(409, 412),
         example={"reason": "no longer needed"},
     ),
     Route(

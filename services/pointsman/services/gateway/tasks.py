@@ -5,7 +5,7 @@ import msgspec
 from pointsman.client.bus import Message
 from pointsman.client.call import call
 from pointsman.contracts.base import Request, encode
-from pointsman.contracts.commands import CancelTask
+from pointsman.contracts.commands import CancelTask, RetryTask
 from pointsman.contracts.errors import PointsmanError, from_validation
 from pointsman.contracts.ids import new_task_id
 from pointsman.contracts.lifecycle import Status, is_terminal
@@ -84,14 +84,15 @@ async def get(ports: Ports, incoming: Incoming) -> Reply:
 
 async def cancel(ports: Ports, incoming: Incoming) -> Reply:
     """Also of DELETE, which has no body."""
-    reason = _strictly(_CANCEL, incoming.body).reason if incoming.body else None
-    answer = await call(ports.bus, CANCEL, encode(CancelTask(id=incoming.id, reason=reason)), incoming.actor)
+    given = _strictly(_CANCEL, incoming.body) if incoming.body else CancelRequest()
+    asked = CancelTask(id=incoming.id, reason=given.reason, generation=given.generation)
+    answer = await call(ports.bus, CANCEL, encode(asked), incoming.actor)
     return Reply(200, answer.data)
 
 
 async def retry(ports: Ports, incoming: Incoming) -> Reply:
-    _strictly(_RETRY, incoming.body)
-    answer = await call(ports.bus, RETRY, identified(incoming), incoming.actor)
+    asked = RetryTask(id=incoming.id, generation=_strictly(_RETRY, incoming.body).generation)
+    answer = await call(ports.bus, RETRY, encode(asked), incoming.actor)
     return Reply(202, answer.data)
 
 

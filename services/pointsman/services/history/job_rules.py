@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import Record
+from pointsman.contracts.errors import invalid
 from pointsman.contracts.filters import Op, Term, of_parameters
 from pointsman.contracts.lifecycle import TABLE, Event
-from pointsman.contracts.search import BulkCommand, Job
+from pointsman.contracts.search import BulkCommand, Job, MarkedTask
 from pointsman.services.history.finder import Place
 from pointsman.services.history.query import ENDED, OPEN, Span, span_of
 
@@ -22,13 +23,14 @@ ACTED_ON = {
 
 
 class JobRecord(Record):
-    """A job as it is stored: what is shown of it, who runs it, and where it goes on."""
+    """A job as it is stored: what is shown of it, who runs it, and where it goes on: after a place, or by `job.done`."""
 
     job: Job
     holder: str
     roles: tuple[Role, ...]
     reason: str | None = None
     after: Place | None = None
+    marked: tuple[MarkedTask, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -41,6 +43,8 @@ class Outcome(NamedTuple):
 
 def new(command: BulkCommand, actor: Actor, job_id: str, holder: str, now_ms: int) -> JobRecord:
     """Raises 400 for a filter that is not understood."""
+    if bool(command.bulk.filter) == bool(command.bulk.tasks):
+        raise invalid("filter", "give either filter or tasks")
     of_parameters(command.bulk.filter)
     job = Job(
         id=job_id,
@@ -52,7 +56,7 @@ def new(command: BulkCommand, actor: Actor, job_id: str, holder: str, now_ms: in
         started_at=now_ms,
         updated_at=now_ms,
     )
-    return JobRecord(job=job, holder=holder, roles=actor.roles, reason=command.bulk.reason)
+    return JobRecord(job=job, holder=holder, roles=actor.roles, reason=command.bulk.reason, marked=command.bulk.tasks)
 
 
 def terms_of(record: JobRecord) -> tuple[Term, ...]:
@@ -71,21 +75,31 @@ def span(terms: Sequence[Term], record: JobRecord) -> Span:
     return Span(given.start, min(given.end, began))
 
 
+def next_marked(record: JobRecord, count: int) -> tuple[MarkedTask, ...]:
+    return record.marked[record.job.done : record.job.done + count]
+
+
 def after_chunk(record: JobRecord, outcomes: Sequence[Outcome], last: Place | None) -> JobRecord:
     refused = [outcome for outcome in outcomes if outcome.error and not outcome.is_skipped]
-    skipped = sum(outcome.is_skipped for outcome in outcomes)
+    skipped = [outcome for outcome in outcomes if outcome.is_skipped]
     job = record.job
-    told = (*job.errors, *(f"{outcome.task_id}: {outcome.error}" for outcome in refused))[:ERRORS_MAX]
+    done = job.done + len(outcomes)
+    has_more = last is not None or done < len(record.marked)
     job = replace(
         job,
-        done=job.done + len(outcomes),
-        succeeded=job.succeeded + len(outcomes) - len(refused) - skipped,
-        skipped=job.skipped + skipped,
+        done=done,
+        succeeded=job.succeeded + len(outcomes) - len(refused) - len(skipped),
+        skipped=job.skipped + len(skipped),
         failed=job.failed + len(refused),
-        errors=told,
-        status="RUNNING" if last is not None else "DONE",
+        errors=_told(job.errors, refused),
+        skips=_told(job.skips, skipped),
+        status="RUNNING" if has_more else "DONE",
     )
     return replace(record, job=job, after=last)
+
+
+def _told(before: tuple[str, ...], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    return (*before, *(f"{outcome.task_id}: {outcome.error}" for outcome in outcomes))[:ERRORS_MAX]
 
 
 def stopped(record: JobRecord, why: str) -> JobRecord:

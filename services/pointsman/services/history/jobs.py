@@ -10,10 +10,10 @@ from pointsman.client.bus import Bus, BusError
 from pointsman.client.call import call
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import Request, encode
-from pointsman.contracts.commands import CancelTask, TaskId
+from pointsman.contracts.commands import CancelTask, RetryTask
 from pointsman.contracts.errors import PointsmanError, forbidden, not_found, overloaded, refused
 from pointsman.contracts.ids import new_job_id, new_operation_id
-from pointsman.contracts.search import BULK_TASKS_MAX, BulkCommand, Job
+from pointsman.contracts.search import BULK_TASKS_MAX, BulkCommand, Job, MarkedTask
 from pointsman.contracts.subjects import BUCKET_JOBS, HEADER_JOB, stream_of, verb
 from pointsman.services.history import job_rules
 from pointsman.services.history.finder import Count
@@ -33,6 +33,7 @@ KEPT_S = 7 * 86_400
 ORPHANED_MS = 15_000
 PAUSE_S = 2.0
 PATIENCE_MS = 600_000
+MOVED_ON = (404, 409, 412)
 STEERERS = (Role.ADMIN, Role.OPERATOR)
 _JOB = msgspec.json.Decoder(JobRecord)
 
@@ -49,10 +50,18 @@ class Jobs:
         self._background = background
         self._running: set[str] = set()
 
-    async def begin(self, command: BulkCommand, actor: Actor) -> Job:
-        """Count, and unless it is a dry run begin. Raises 400, 403, 422 above 100,000 tasks, 429 while four run."""
+    async def begin(self, command: BulkCommand, actor: Actor, operation: str = "") -> Job:
+        """Count, and unless it is a dry run begin. Raises 400, 403, 422 above 100,000 tasks, 429 while four run.
+
+        Asked again under the same operation it answers with the job that runs already.
+        """
         require_steerer(actor)
-        record = job_rules.new(command, actor, new_job_id(), self._instance, self._clock.now_ms())
+        job_id = new_job_id(actor.sub, operation)
+        record = job_rules.new(command, actor, job_id, self._instance, self._clock.now_ms())
+        if operation and not command.bulk.dry_run:
+            begun = await self._bucket.get(job_id, latest=True)
+            if begun is not None:
+                return _JOB.decode(begun.data).job
         count = await self._count(record)
         if count.is_estimate:
             raise refused(
@@ -63,7 +72,10 @@ class Jobs:
             return replace(record.job, status="COUNTED")
         if len(self._running) >= RUNNING_MAX:
             raise overloaded(f"{RUNNING_MAX} jobs are running here", 5)
-        revision = await self._bucket.create(record.job.id, encode(record), operation=new_operation_id(), ttl_s=KEPT_S)
+        try:
+            revision = await self._bucket.create(job_id, encode(record), operation=new_operation_id(), ttl_s=KEPT_S)
+        except RevisionMoved:
+            return await self.get(job_id, actor)
         self._run(record, revision)
         return record.job
 
@@ -117,30 +129,39 @@ class Jobs:
         log.info("job ended", job=record.job.id, status=record.job.status, done=record.job.done)
 
     async def _step(self, record: JobRecord) -> JobRecord:
-        hits = await self._searcher.hits(self._search(record), record.after, CHUNK)
+        if record.marked:
+            chosen, last = job_rules.next_marked(record, CHUNK), None
+        else:
+            hits = await self._searcher.hits(self._search(record), record.after, CHUNK)
+            chosen, last = tuple(MarkedTask(id=task.id) for task in hits.tasks), hits.last
         places = asyncio.Semaphore(ABREAST)
 
-        async def one(task_id: str) -> Outcome:
+        async def one(task: MarkedTask) -> Outcome:
             async with places:
-                return await self._act(record, task_id)
+                return await self._act(record, task)
 
-        outcomes = await gather_all([one(task.id) for task in hits.tasks])
-        return job_rules.after_chunk(record, outcomes, hits.last)
+        return job_rules.after_chunk(record, await gather_all([one(task) for task in chosen]), last)
 
-    async def _act(self, record: JobRecord, task_id: str) -> Outcome:
+    async def _act(self, record: JobRecord, task: MarkedTask) -> Outcome:
         """Raises 429 and 503, after which the chunk is looked at again."""
-        job = record.job
-        request: Request = TaskId(id=task_id) if job.kind == "retry" else CancelTask(id=task_id, reason=record.reason)
+        job, task_id = record.job, task.id
+        request: Request
+        if job.kind == "retry":
+            request = RetryTask(id=task_id, generation=task.generation)
+        else:
+            request = CancelTask(id=task_id, reason=record.reason, generation=task.generation)
         actor = Actor(sub=job.by, roles=record.roles, request_id=job.id)
         try:
             await call(self._bus, verb("task", job.kind), encode(request), actor, headers={HEADER_JOB: job.id})
         except PointsmanError as error:
             if error.status in (429, 503):
                 raise
-            return Outcome(task_id, is_skipped=error.status in (404, 409), error=error.detail)
+            return Outcome(task_id, is_skipped=error.status in MOVED_ON, error=error.detail)
         return Outcome(task_id)
 
     async def _count(self, record: JobRecord) -> Count:
+        if record.marked:
+            return Count(len(record.marked), is_estimate=False)
         return await self._searcher.count(self._search(record), BULK_TASKS_MAX)
 
     def _search(self, record: JobRecord) -> Search:

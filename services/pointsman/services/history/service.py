@@ -143,7 +143,7 @@ class HistoryService:
         return await self._searcher.page(call.decode(_SEARCH), call.actor)
 
     async def bulk(self, call: Call) -> Job:
-        job = await self._jobs.begin(call.decode(_BULK), call.actor)
+        job = await self._jobs.begin(call.decode(_BULK), call.actor, call.operation)
         call.notes.target, call.notes.after = job.id, job
         return job
 

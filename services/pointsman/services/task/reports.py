@@ -3,7 +3,7 @@
 from pointsman.client.bus import Bus
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import NULL, encode
-from pointsman.contracts.commands import CancelTask, ExtendTask, UpdateTask
+from pointsman.contracts.commands import CancelTask, ExtendTask, RetryTask, UpdateTask
 from pointsman.contracts.errors import conflict, unavailable
 from pointsman.contracts.execution import Release
 from pointsman.contracts.ids import new_operation_id
@@ -118,13 +118,17 @@ class Reports:
         return ExtendAnswer(cancel=False, deadline=extended.current.deadline)
 
     async def cancel(self, command: CancelTask, actor: Actor) -> ActAnswer:
-        """Of the generation that is there now. Raises 404, 403, 409 when the task has already ended otherwise."""
+        """Of the generation that is there now, or that the caller has seen.
+
+        Raises 404, 403, 409 when the task has already ended otherwise, 412 when it is in another generation.
+        """
         if command.reason is not None:
             check_text(command.reason, "reason")
         generation = 0
         for _ in range(ROUNDS_MAX):
             task = await self._load(command.id)
             rules.check_steer(actor, task.record)
+            rules.check_generation(command.generation, task.record)
             generation = generation or task.record.generation
             if generation == task.record.generation and task.record.status is not Status.CANCELLED:
                 if task.is_terminal:
@@ -137,12 +141,16 @@ class Reports:
             return ActAnswer(id=command.id, status=Status.CANCELLED, success=True, message="Task cancelled")
         raise _contended(command.id)
 
-    async def retry(self, task_id: str, actor: Actor) -> ActAnswer:
-        """The next generation of an ended task; raises 409 for a live or completed one."""
-        generation = 0
+    async def retry(self, command: RetryTask, actor: Actor) -> ActAnswer:
+        """The next generation of an ended task; raises 409 for a live or completed one, 412 when the caller has seen
+        another generation than that which is there, unless it is this very request that made the next one."""
+        generation, task_id = 0, command.id
         for _ in range(ROUNDS_MAX):
             task = await self._load(task_id)
             rules.check_steer(actor, task.record)
+            if rules.is_retried_by(actor, command.generation, task.record):
+                return _queued(task_id)
+            rules.check_generation(command.generation, task.record)
             generation = generation or task.record.generation
             if task.record.generation > generation:
                 return _queued(task_id)

@@ -7,7 +7,15 @@ import msgspec
 from pointsman.contracts import view
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import is_null
-from pointsman.contracts.errors import PointsmanError, conflict, forbidden, invalid, not_found, too_large
+from pointsman.contracts.errors import (
+    PointsmanError,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+    precondition_failed,
+    too_large,
+)
 from pointsman.contracts.json_limits import check_object, check_text, check_value, decode
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import POOL_DEFAULT, Attempt, RetryPolicy, TaskRecord, TaskSpec
@@ -112,6 +120,21 @@ def check_steer(actor: Actor, record: TaskRecord) -> None:
     check_visible(actor, record)
     if not actor.may_steer(record.owner):
         raise forbidden("Operator role required")
+
+
+def check_generation(seen: int | None, record: TaskRecord) -> None:
+    if seen is not None and seen != record.generation:
+        raise precondition_failed(
+            f"the task is in generation {record.generation}, not {seen}: retried by hand since"
+            if record.generation > seen
+            else f"the task is in generation {record.generation}, it has never been in {seen}"
+        )
+
+
+def is_retried_by(actor: Actor, seen: int | None, record: TaskRecord) -> bool:
+    """Whether the generation that is there was made by this very request, of which the answer was lost."""
+    is_next = seen is not None and record.generation == seen + 1
+    return is_next and bool(actor.request_id) and record.request_id == actor.request_id
 
 
 def check_report(actor: Actor, claims: AttemptClaims | None, record: TaskRecord) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from pointsman.client.bus import Message, Subscription
 from pointsman.contracts.balancer import LoadFrame
 from pointsman.contracts.base import Message as Wire
-from pointsman.contracts.commands import CancelTask, ExtendTask, TaskId, UpdateTask
+from pointsman.contracts.commands import CancelTask, ExtendTask, RetryTask, TaskId, UpdateTask
 from pointsman.contracts.errors import invalid
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.limits import Kind, PoolSettings, TypeSettings
@@ -50,6 +50,7 @@ _ID = msgspec.json.Decoder(TaskId)
 _UPDATE = msgspec.json.Decoder(UpdateTask)
 _EXTEND = msgspec.json.Decoder(ExtendTask)
 _CANCEL = msgspec.json.Decoder(CancelTask)
+_RETRY = msgspec.json.Decoder(RetryTask)
 _BATCH = msgspec.json.Decoder(BatchRequest)
 _LOAD = msgspec.json.Decoder(LoadFrame)
 
@@ -160,9 +161,9 @@ class TaskService:
         return await self._reports.cancel(command, call.actor)
 
     async def _retry(self, call: Call) -> Wire:
-        task_id = call.decode(_ID).id
-        _check_id(task_id)
-        return await self._reports.retry(task_id, call.actor)
+        command = call.decode(_RETRY)
+        _check_id(command.id)
+        return await self._reports.retry(command, call.actor)
 
 
 def _check_id(task_id: str) -> None:
