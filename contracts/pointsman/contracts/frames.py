@@ -57,8 +57,8 @@ class ServerRow(Part):
     """What changes rarely of a server. `wanted` is a `Wanted`, `state` a `HealthState`, `since` of the later change.
 
     `failures` counts checks or heartbeats missed in a row, of the `failures_max` that take it out. `until` ends a drain.
-    `warmth` is the part of its limit that a server in its slow start may use (0-1), None when all of it. Times in ms
-    since the epoch.
+    `warmth` is the part of its limit that a server in its slow start may use (0-1), None when all of it. `revision` is
+    what an order on it is guarded by, 0 when not known. Times in ms since the epoch.
     """
 
     id: str
@@ -80,6 +80,7 @@ class ServerRow(Part):
     warmth: float | None = None
     declared: bool = False
     by: str = ""
+    revision: int = 0
 
 
 class ServerPulse(Part):
