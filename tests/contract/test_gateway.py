@@ -19,7 +19,7 @@ from pointsman.contracts.actor import Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, conflict, invalid, overloaded
 from pointsman.contracts.ids import is_task_id
-from pointsman.contracts.subjects import HEADER_ERROR_CODE, verb
+from pointsman.contracts.subjects import HEADER_ERROR_CODE, HEADER_OPERATION, verb
 from pointsman.services.gateway import archive_table, examples, intake, service
 from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.route import Route
@@ -305,17 +305,21 @@ async def test_arguments_are_what_the_verbs_take(client: httpx.AsyncClient, bus:
         return bus.last.subject, json.loads(bus.last.data)
 
     await client.delete(f"/api/task/{TASK_ID}", headers=USER)
-    assert asked() == (verb("task", "cancel"), {"id": TASK_ID, "reason": None})
-    await client.post(f"/api/task/{TASK_ID}/cancel", json={"reason": "late"}, headers=USER)
-    assert asked() == (verb("task", "cancel"), {"id": TASK_ID, "reason": "late"})
+    assert asked() == (verb("task", "cancel"), {"id": TASK_ID, "reason": None, "generation": None})
+    await client.post(f"/api/task/{TASK_ID}/cancel", json={"reason": "late", "generation": 2}, headers=USER)
+    assert asked() == (verb("task", "cancel"), {"id": TASK_ID, "reason": "late", "generation": 2})
     retried = await client.post(f"/api/task/{TASK_ID}/retry", headers=USER)
-    assert (retried.status_code, asked()) == (202, (verb("task", "retry"), {"id": TASK_ID}))
+    assert (retried.status_code, asked()) == (202, (verb("task", "retry"), {"id": TASK_ID, "generation": None}))
     await client.post("/api/servers", json={"url": "http://a"}, headers=ADMIN | {"if-match": '"7"'})
     assert asked() == (verb("registry", "register"), {"server": {"url": "http://a"}, "ifMatch": 7})
     await client.get("/api/servers?status=online&limit=5", headers=ADMIN)
     assert asked()[1] == {"status": "online", "group": None, "pool": None, "limit": 5, "cursor": None}
     await client.delete("/api/servers/gpu-1?drain=true", headers=ADMIN)
     assert asked()[1]["drain"] is True
+    named = ADMIN | {"if-match": '"7"', "idempotency-key": "act-1"}
+    await client.patch("/api/servers/gpu-1", json={"weight": 3}, headers=named)
+    assert asked() == (verb("registry", "change"), {"id": "gpu-1", "change": {"weight": 3}, "ifMatch": 7})
+    assert bus.last.headers[HEADER_OPERATION] == "act-1"
     await client.get("/api/stats/tasks?from=1&to=2", headers=ADMIN)
     assert asked()[1] == {"date": None, "fromMs": 1, "toMs": 2, "serverId": None}
     await client.get("/api/stats/servers/gpu-1?date=2026-01-02", headers=ADMIN)
