@@ -6,16 +6,11 @@ server. CPU is that of the instance process alone, as a share of one core, from 
 
 import argparse
 import asyncio
-import contextlib
-import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from pointsman.client import nats_bus
 from pointsman.client.bus import Message
@@ -31,6 +26,7 @@ from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.settings import Settings
+from tests.benchmarks.processes import child, cpu_s_of
 from tests.support.systems import embedded
 
 POOL_MIX = 10
@@ -76,26 +72,6 @@ async def serve_instance(url: str, user: str, password: str) -> None:
     await service.start()
     print("ready", flush=True)
     await asyncio.Event().wait()
-
-
-@contextlib.asynccontextmanager
-async def child(*arguments: str) -> AsyncIterator[tuple[int, str]]:
-    """Its pid and first line."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.benchmarks.prober", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(60):
-            line = (await process.stdout.readline()).decode().strip()
-        drain = asyncio.create_task(process.stdout.read())
-        yield process.pid, line
-        drain.cancel()
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def register(bus: NatsBus, servers: int, port: str) -> None:
@@ -154,14 +130,14 @@ async def measure(options: argparse.Namespace, *, beats: bool, tasks_per_s: int)
         writes += 1
 
     with tempfile.TemporaryDirectory() as folder:
-        async with embedded(Path(folder)) as stores, child("--health") as (_, port):
+        async with embedded(Path(folder)) as stores, child("tests.benchmarks.prober", "--health") as (_, port):
             given = stores.nats_settings
             bus = await nats_bus.connect(given.url, name="bench", user=given.user, password=given.password)
             await buckets.ensure(bus, relaxed=False, replicas=1)
             await register(bus, options.servers, port)
             await bus.subscribe(subjects.VIEW_HEALTH, on_checks)
             await bus.subscribe(subjects.key(subjects.BUCKET_SERVERS, "health.*"), on_write)
-            connection = ("--instance", given.url, given.user, given.password)
+            connection = ("tests.benchmarks.prober", "--instance", given.url, given.user, given.password)
             async with child(*connection) as (pid, _), asyncio.TaskGroup() as group:
                 loads = [group.create_task(beat(bus, options.servers))] if beats else []
                 loads += [group.create_task(work(bus, options.servers, tasks_per_s))] if tasks_per_s else []
@@ -169,10 +145,10 @@ async def measure(options: argparse.Namespace, *, beats: bool, tasks_per_s: int)
                 await asyncio.sleep(1.0)
                 peak = await count(port) - first
                 await asyncio.sleep(options.settle - 1)
-                writes, before, cpu_s = 0, await count(port), cpu(pid)
+                writes, before, cpu_s = 0, await count(port), cpu_s_of(pid)
                 states.clear()
                 await asyncio.sleep(options.seconds)
-                share, probes = (cpu(pid) - cpu_s) / options.seconds, await count(port) - before
+                share, probes = (cpu_s_of(pid) - cpu_s) / options.seconds, await count(port) - before
                 for load in loads:
                     load.cancel()
             await bus.close()
@@ -182,11 +158,6 @@ async def measure(options: argparse.Namespace, *, beats: bool, tasks_per_s: int)
         f"first second {peak} probes, told {dict(states)}",
         flush=True,
     )
-
-
-def cpu(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
 
 
 async def main(options: argparse.Namespace) -> None:

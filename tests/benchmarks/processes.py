@@ -1,8 +1,12 @@
 """What each process of a running system costs: CPU time and memory by kind of process, and the CPU of everyone else."""
 
+import asyncio
 import os
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -78,6 +82,28 @@ class Span:
         passed = after.machine_s - self.before.machine_s
         foreign = after.machine_busy_s - self.before.machine_busy_s - sum(spent.values())
         return Cost(dict(spent), max(0.0, foreign / passed) if passed else 0.0)
+
+
+@asynccontextmanager
+async def child(module: str, *arguments: str) -> AsyncIterator[tuple[int, str]]:
+    """A module as a process of its own: its pid and first line. Killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            line = (await process.stdout.readline()).decode().strip()
+        drain = asyncio.create_task(process.stdout.read())
+        yield process.pid, line
+        drain.cancel()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def cpu_s_of(pid: int) -> float:
+    return _cpu_s(psutil.Process(pid))
 
 
 def kind_of(process: psutil.Process) -> str | None:
