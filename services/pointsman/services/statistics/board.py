@@ -15,6 +15,7 @@ from pointsman.services.statistics.windows import Sums
 
 TURNS = 5
 NO_SUMS = (0, 0)
+GUARDED = ("config", "admin")
 
 _CONFIG = msgspec.json.Decoder(ServerConfig)
 _ADMIN = msgspec.json.Decoder(ServerAdmin)
@@ -37,6 +38,7 @@ class Board:
         self.flow = FlowWindows()
         self.members: dict[str, Member] = {}
         self._records: dict[str, tuple[ServerAdmin | None, ServerHealth | None]] = {}
+        self._revisions: dict[str, dict[str, int]] = {}
         self._pools: dict[str, Sums] = {}
         self._rows: dict[str, ServerRow] = {}
         self._pulses: dict[str, Pulse] = {}
@@ -62,8 +64,21 @@ class Board:
                 self._keep(server_id, admin, _HEALTH.decode(data) if data else None)
             case _:
                 return
+        self._note_revision(server_id, kind, entry.sequence if data else 0)
         self._stirred_rows.add(server_id)
         self._stirred.add(server_id)
+
+    def _note_revision(self, server_id: str, kind: str, sequence: int) -> None:
+        """What orders are guarded by: the later of configuration and order."""
+        if kind not in GUARDED:
+            return
+        revisions = self._revisions.setdefault(server_id, dict.fromkeys(GUARDED, 0))
+        revisions[kind] = sequence
+        latest = max(revisions.values())
+        if not latest:
+            del self._revisions[server_id]
+        if server_id in self.members:
+            self.members[server_id].revision = latest
 
     def fold_checks(self, checks: dict[str, ServerHealth]) -> None:
         for server_id, check in checks.items():

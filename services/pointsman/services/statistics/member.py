@@ -42,6 +42,7 @@ class Member:
         "long",
         "ordinal",
         "rates",
+        "revision",
         "runs",
         "serves",
         "told",
@@ -50,6 +51,7 @@ class Member:
     def __init__(self, config: ServerConfig, ordinal: int) -> None:
         self.config = config
         self.ordinal = ordinal
+        self.revision = 0
         self.admin = ServerAdmin()
         self.health: ServerHealth | None = None
         self.told: ServerHealth | None = None
@@ -121,6 +123,7 @@ class Member:
             warmth=self._warmth(health.state),
             declared=admin.declared,
             by=admin.by,
+            revision=self.revision,
         )
 
     def _warmth(self, state: HealthState) -> float | None:
