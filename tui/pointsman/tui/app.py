@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
@@ -21,19 +22,37 @@ from pointsman.tui.messages import Connected, FrameCame, Lost, Refused, RoundTri
 from pointsman.tui.model import Model
 from pointsman.tui.options import Options
 from pointsman.tui.pace import Pace
+from pointsman.tui.replay import HOUR_MS, moment_of
+from pointsman.tui.replaying import Replaying
 from pointsman.tui.screens.balancer import BalancerScreen
 from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.screens.events import EventsScreen
+from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
+from pointsman.tui.screens.one_line import OneLineScreen
 from pointsman.tui.screens.overview import OverviewScreen
 from pointsman.tui.screens.servers import ServersScreen
 from pointsman.tui.screens.stats import StatsScreen
 from pointsman.tui.screens.tasks import TasksScreen
 from pointsman.tui.showing import Look, ShowingApp
-from pointsman.tui.topbar import Moment
+from pointsman.tui.topbar import SCREENS, Moment
 
 CLOCK_S = 1.0
 LINK_CHECK_S = 0.25
 PREMOUNT_AFTER_S = 0.5
+PLAY_S = 0.2
+
+
+REPLAY_KEYS = (
+    ("left_square_bracket", "replay_step(-1000)", "A second back"),
+    ("right_square_bracket", "replay_step(1000)", "A second on"),
+    ("left_curly_bracket", "replay_step(-60000)", "A minute back"),
+    ("right_curly_bracket", "replay_step(60000)", "A minute on"),
+    ("comma", "replay_play(-1)", "Play backward"),
+    ("full_stop", "replay_play(1)", "Play"),
+    ("n", "replay_incident(1)", "Next incident"),
+    ("N", "replay_incident(-1)", "Incident before"),
+    ("at", "replay_jump", "Jump to a time"),
+)
 
 
 class Cockpit(ShowingApp):
@@ -57,6 +76,13 @@ class Cockpit(ShowingApp):
             for place, name in enumerate(MODES, 1)
         ),
         Binding("escape,backspace", "app.back", "Back", show=False, id="app.back"),
+        Binding("t", "app.replay", "Replay", id="app.replay"),
+        *(
+            Binding(
+                key, f"app.{action}", words, show=False, priority=True, id=f"replay.{action.partition('(')[0]}{place}"
+            )
+            for place, (key, action, words) in enumerate(REPLAY_KEYS)
+        ),
         Binding("U", "app.toggle_zone", "UTC or local time", show=False, id="app.zone"),
         Binding("T", "app.next_theme", "Theme", show=False, id="app.theme"),
         Binding("question_mark", "app.show_help", "Help", key_display="?", id="app.help"),
@@ -78,6 +104,7 @@ class Cockpit(ShowingApp):
         self._pace = Pace(options.hz)
         make = make_source or partial(Feed, options.locate, options.actor)
         self.source = make(self.take)
+        self.replaying = Replaying(self.model, lambda: self.source.bus, self.wake, wall)
         for theme in themes.textual_themes():
             self.register_theme(theme)
         self.theme = options.theme
@@ -92,23 +119,25 @@ class Cockpit(ShowingApp):
         self.run_worker(self.source.run(), name="feed", exit_on_error=False)
         self.set_interval(CLOCK_S, self._tick)
         self.set_interval(LINK_CHECK_S, self._check_link)
+        self.set_interval(PLAY_S, partial(self.replaying.tick, PLAY_S))
         self.set_timer(PREMOUNT_AFTER_S, self._premount)
         self.theme_changed_signal.subscribe(self, lambda _: self._take_look())
 
     @property
     def shown(self) -> Model:
         """What screens show: the cluster now, or the replayed moment."""
-        return self.model
+        return self.replaying.shown or self.model
 
     @property
     def moment(self) -> Moment:
         return Moment(
             context=self.options.context,
-            is_read_only=self.options.read_only,
+            is_read_only=self.options.read_only or self.replaying.place is not None,
             link=self.link,
             now=monotonic(),
             wall_ms=1000 * self._wall(),
             zone=self.zone,
+            replay_at=None if self.replaying.place is None else self.replaying.place.at,
         )
 
     @property
@@ -128,6 +157,8 @@ class Cockpit(ShowingApp):
         """Why nothing can be changed from here just now; None when it can."""
         if self.options.read_only:
             return "this cockpit is read-only"
+        if self.replaying.place is not None:
+            return "this is the past: t goes back to now"
         if not self.link.is_trusted:
             return f"the link is {self.link.state}: what you see may not be so"
         return None
@@ -138,7 +169,11 @@ class Cockpit(ShowingApp):
         now = monotonic()
         match told:
             case FrameCame(frame=frame):
+                was_known = self.model.is_known
                 self.model.fold(frame)
+                self.replaying.folded()
+                if self.model.is_known and not was_known:
+                    self._first_known()
                 if self.model.wants_snapshot:
                     self.source.want_snapshot()
                 self._take_frame_sign(now)
@@ -154,6 +189,12 @@ class Cockpit(ShowingApp):
                 return
         self._after_link_change(before)
         self.wake()
+
+    def _first_known(self) -> None:
+        self.run_worker(self.replaying.fetch_history(), name="history", exit_on_error=False)
+        if self.options.at is not None:
+            at = moment_of(self.options.at, self.replaying.now_ms, self.zone)
+            self.replaying.enter(at)
 
     def _take_frame_sign(self, now: float) -> None:
         was = self.link.state
@@ -248,6 +289,53 @@ class Cockpit(ShowingApp):
             await self.pop_screen()
             self.wake()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of replay are others' keys otherwise, and letters where text is typed."""
+        if action.startswith("replay_"):
+            return self.replaying.place is not None and isinstance(self.screen, CockpitScreen) and not self._is_typing
+        return True
+
+    @property
+    def _is_typing(self) -> bool:
+        return isinstance(self.focused, Input | TextArea)
+
+    def action_replay(self) -> None:
+        if self.replaying.place is None:
+            self.replaying.enter()
+        else:
+            self.replaying.leave()
+        self.screen.refresh_bindings()
+
+    def replay_at(self, at: int) -> None:
+        """Look at the cluster as it was then, in ms since the epoch."""
+        self.replaying.enter(at)
+        self.screen.refresh_bindings()
+
+    def action_replay_step(self, by_ms: int) -> None:
+        self.replaying.step(by_ms)
+
+    def action_replay_play(self, direction: int) -> None:
+        self.replaying.play(direction)
+
+    def action_replay_incident(self, direction: int) -> None:
+        if not self.replaying.to_incident(direction):
+            self.notify("nothing is known that way", title="No incident")
+
+    def action_replay_jump(self) -> None:
+        def refusal(text: str) -> str | None:
+            at = moment_of(text, self.replaying.now_ms, self.zone)
+            if at is None:
+                return "a time of day, or how long ago: 14:31, 14:31:40, 5m"
+            return (
+                None if self.replaying.now_ms - HOUR_MS <= at <= self.replaying.now_ms else "only the last hour is kept"
+            )
+
+        def jump(text: str | None) -> None:
+            if text is not None and (at := moment_of(text, self.replaying.now_ms, self.zone)) is not None:
+                self.replay_at(at)
+
+        self.push_screen(OneLineScreen("jump to", "14:31, 14:31:40 or 5m", refusal), jump)
+
     def action_toggle_zone(self) -> None:
         self.zone = None if self.zone is UTC else UTC
         self.wake()
@@ -258,4 +346,13 @@ class Cockpit(ShowingApp):
         self.theme = names[place % len(names)]
 
     def action_show_help(self) -> None:
-        self.action_show_help_panel()
+        screen = self.visible_screen
+        if screen is None or self.screen is not screen:
+            return
+        entries = entries_of(screen)
+
+        async def run(entry: Entry | None) -> None:
+            if entry is not None:
+                await self.run_action(entry.action, entry.node)
+
+        self.push_screen(HelpScreen(entries, SCREENS[screen.NAME]), run)

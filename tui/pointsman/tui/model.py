@@ -8,6 +8,9 @@ that those newer than the snapshot can be folded on top of it.
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
+from itertools import count
+
+import msgspec
 
 from pointsman.contracts.frames import AlertRow, Flow, Frame, News, PoolRow, Sample, ServerPulse, ServerRow
 
@@ -16,6 +19,9 @@ NEWS_KEPT = 2_000
 FLOWS_KEPT = 3_600
 HELD_MAX = 150
 SECOND_MS = 1_000
+
+
+_versions = count(1)
 
 
 class Folded(Enum):
@@ -27,7 +33,7 @@ class Folded(Enum):
 
 
 class Server:
-    """One server as last told. `version` grows with each change: rows are drawn anew only when it did."""
+    """One server as last told. No two states of any server have the same `version`: rows are drawn anew when it differs."""
 
     __slots__ = ("pulse", "pulsed_at", "row", "version")
 
@@ -35,7 +41,7 @@ class Server:
         self.row = row
         self.pulse = ServerPulse(id=row.id)
         self.pulsed_at = 0
-        self.version = 0
+        self.version = next(_versions)
 
     def beat_ms(self, at: int) -> int | None:
         """The age of its last heartbeat at `at`; None before the first, or for one that sends none."""
@@ -157,14 +163,14 @@ class Model:
             self.membership += 1
         elif known.row != row:
             known.row = row
-            known.version += 1
+            known.version = next(_versions)
 
     def _take_pulse(self, pulse: ServerPulse, at: int) -> None:
         known = self.servers.get(pulse.id)
         if known is not None:
             known.pulse = pulse
             known.pulsed_at = at
-            known.version += 1
+            known.version = next(_versions)
 
     def _remove(self, gone: Iterable[str]) -> None:
         for server_id in gone:
@@ -203,7 +209,7 @@ def whole_frame(model: Model) -> Frame:
         flow=model.flow,
         pools=tuple(model.pools.values()),
         servers=tuple(server.row for server in servers),
-        pulses=tuple(server.pulse for server in servers),
+        pulses=tuple(_pulse_at(server, model.at) for server in servers),
         alerts=model.alerts,
         sample=tuple(model.sample)[-20:],
         happened=model.happened,
@@ -213,3 +219,10 @@ def whole_frame(model: Model) -> Frame:
         backlog=model.backlog,
         archived_at=model.archived_at,
     )
+
+
+def _pulse_at(server: Server, at: int) -> ServerPulse:
+    """With the ages it has by now."""
+    if server.pulsed_at == at:
+        return server.pulse
+    return msgspec.structs.replace(server.pulse, beat_ms=server.beat_ms(at), check_ms=server.check_ms(at))

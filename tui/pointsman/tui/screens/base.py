@@ -45,6 +45,7 @@ class CockpitScreen(Screen[None]):
         yield ScreensLine(id="screens")
         yield from self.body()
         yield Lines(id="too-small")
+        yield Lines(id="replay")
         yield KeysLine(id="keys")
 
     def body(self) -> ComposeResult:
@@ -81,6 +82,7 @@ class CockpitScreen(Screen[None]):
             size = f"needs {MIN_WIDTH}x{MIN_HEIGHT}, this is {self.size.width}x{self.size.height}"
             self.query_one("#too-small", Lines).show([line(size)])
             return
+        self._draw_replay()
         self.query_one(ScreensLine).show([screens_line(self.model, self.NAME, self.size.width)])
         self.draw()
 
@@ -89,6 +91,12 @@ class CockpitScreen(Screen[None]):
         bar = self.query_one(TopBar)
         bar.styles.background = self.cockpit.context_color
         bar.show([top_line(self.model, self.cockpit.moment, self.size.width)])
+
+    def _draw_replay(self) -> None:
+        replaying = self.cockpit.replaying
+        self.set_class(replaying.place is not None, "-replay")
+        if replaying.place is not None:
+            self.query_one("#replay", Lines).show([replaying.bar(self.size.width, self.cockpit.zone)])
 
     def on_screen_resume(self) -> None:
         self.cockpit.wake()

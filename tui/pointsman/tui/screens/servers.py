@@ -95,7 +95,7 @@ class ServersScreen(CockpitScreen):
 
         def version(name: str) -> tuple[object, ...]:
             server = servers[name]
-            return (server.version, _beat(server, at), id(server))
+            return (server.version, _beat(server, at))
 
         def cells(name: str) -> Sequence[Cell]:
             return _cells(servers[name], at, ascii_only=look.ascii_only)

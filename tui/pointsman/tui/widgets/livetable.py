@@ -77,7 +77,7 @@ class LiveTable(ScrollView, can_focus=True):
         self.marks: frozenset[str] = frozenset()
         if markable:
             for binding in self.MARK_BINDINGS:
-                self._bindings.bind(binding.key, binding.action, binding.description, show=binding.show, priority=False)
+                self._bindings.key_to_bindings.setdefault(binding.key, []).append(binding)
 
     def show(
         self, keys: Sequence[str], version: Callable[[str], Hashable], cells: Callable[[str], Sequence[Cell]]
