@@ -94,6 +94,7 @@ class Cockpit(ShowingApp):
     def __init__(
         self, options: Options, make_source: MakeSource | None = None, wall: Callable[[], float] = time
     ) -> None:
+        self.DEFAULT_MODE = options.screen
         super().__init__(ansi_color=True if options.no_color else None)
         self.options = options
         self.model = Model()
@@ -115,7 +116,6 @@ class Cockpit(ShowingApp):
         self.set_class(self.options.ascii_only, "-ascii")
         if self.options.keys:
             self.set_keymap(self.options.keys)
-        await self.switch_mode(self.options.screen)
         self.run_worker(self.source.run(), name="feed", exit_on_error=False)
         self.set_interval(CLOCK_S, self._tick)
         self.set_interval(LINK_CHECK_S, self._check_link)
@@ -245,9 +245,12 @@ class Cockpit(ShowingApp):
             self.wake()
 
     async def _premount(self) -> None:
-        """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits."""
+        """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits.
+
+        An app that ends forgets its modes; one made after that would be the library's empty screen.
+        """
         for name in self.MODES:
-            if name not in self._screen_stacks:
+            if name not in self._screen_stacks and name in self._modes:
                 await self._init_mode(name)
                 await asyncio.sleep(0)
 
