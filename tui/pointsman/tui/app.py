@@ -61,6 +61,7 @@ class Cockpit(ShowingApp):
     TITLE = "Pointsman"
     CSS_PATH = "cockpit.tcss"
     ENABLE_COMMAND_PALETTE = True
+    DEFAULT_MODE = "overview"
     COMMAND_PALETTE_BINDING = "ctrl+p"
     MODES = {
         "overview": OverviewScreen,
@@ -94,7 +95,6 @@ class Cockpit(ShowingApp):
     def __init__(
         self, options: Options, make_source: MakeSource | None = None, wall: Callable[[], float] = time
     ) -> None:
-        self.DEFAULT_MODE = options.screen
         super().__init__(ansi_color=True if options.no_color else None)
         self.options = options
         self.model = Model()
@@ -116,6 +116,7 @@ class Cockpit(ShowingApp):
         self.set_class(self.options.ascii_only, "-ascii")
         if self.options.keys:
             self.set_keymap(self.options.keys)
+        await self.switch_mode(self.options.screen)
         self.run_worker(self.source.run(), name="feed", exit_on_error=False)
         self.set_interval(CLOCK_S, self._tick)
         self.set_interval(LINK_CHECK_S, self._check_link)
