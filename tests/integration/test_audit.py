@@ -27,6 +27,7 @@ from pointsman.services.registry import service as registry
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context
 from pointsman.services.runtime.embedded.kept import Kept
+from pointsman.services.statistics import service as statistics
 from pointsman.services.task import service as task
 from tests.integration.test_history import Archive, archive, eventually
 
@@ -68,7 +69,7 @@ class Office:
 async def office(archive: Archive) -> AsyncIterator[Office]:
     context = Context(bus=archive.bus, settings=archive.stores.settings, clock=SystemClock(), instance="test")
     await archive.start()
-    for module in (registry, task, balancer):
+    for module in (registry, task, balancer, statistics):
         running = module.build(context)
         archive.started.append(running)
         await running.start()

@@ -13,7 +13,7 @@ from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError
-from pointsman.contracts.frames import Frame, ServerPulse, ServerRow, ViewerBeat, decode_frame
+from pointsman.contracts.frames import Flow, Frame, ServerPulse, ServerRow, ViewerBeat, decode_frame
 from pointsman.contracts.subjects import VIEW_FRAME, VIEW_VIEWER
 
 VIEWER = Actor(sub="eve", roles=(Role.VIEWER,))
@@ -49,6 +49,15 @@ class Sight:
         self.last = frame
         return True
 
+    @property
+    def flow(self) -> Flow:
+        assert self.last is not None
+        return self.last.flow
+
+    @property
+    def epoch(self) -> int:
+        return self.last.epoch if self.last is not None else 0
+
     def without_ages(self) -> dict[str, ServerPulse]:
         return {name: replace(pulse, beat_ms=None, check_ms=None) for name, pulse in self.pulses.items()}
 
@@ -67,6 +76,8 @@ class Viewer:
         self.frames: list[Frame] = []
         self.arrived_s: list[float] = []
         self.snapshots = 0
+        self.deaf = False
+        self.missed: list[Frame] = []
 
     async def __aenter__(self) -> Self:
         self._subscription = await self._bus.subscribe(VIEW_FRAME, self._on_frame)
@@ -105,6 +116,9 @@ class Viewer:
 
     async def _on_frame(self, message: Message) -> None:
         frame = decode_frame(message.data)
+        if self.deaf:
+            self.missed.append(frame)
+            return
         self.frames.append(frame)
         self.arrived_s.append(asyncio.get_running_loop().time())
         if not self.sight.fold(frame) and (self._asking is None or self._asking.done()):

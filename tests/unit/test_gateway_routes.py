@@ -66,6 +66,9 @@ POST /api/tasks/retry                     admin operator
 POST /api/tasks/cancel                    admin operator
 GET /api/jobs/{id}                        admin operator
 GET /api/audit                            admin operator
+GET /api/alerts                           admin operator viewer
+POST /api/alerts/acknowledge              admin operator
+GET /api/view/frames                      admin operator viewer
 """
 
 
@@ -101,7 +104,7 @@ def test_the_document_has_every_route_once_with_its_security_and_statuses() -> N
         assert {"400", "401", "403", "405", "429", "500", "503"} <= set(operation["responses"])
         assert (route.id is None) or "404" in operation["responses"]
         assert (route.request is None) or {"408", "413", "415"} <= set(operation["responses"])
-        assert route.tag in {"Tasks", "Servers", "Statistics", "Load Balancer", "Settings", "Audit"}
+        assert route.tag in {"Tasks", "Servers", "Statistics", "Load Balancer", "Settings", "Audit", "Alerts"}
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:

@@ -10,6 +10,7 @@ from pointsman.client.call import call
 from pointsman.client.events import life
 from pointsman.client.wait import until_terminal
 from pointsman.contracts.actor import Actor
+from pointsman.contracts.alerts import AlertList, ListedAlert
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
 from pointsman.contracts.base import Request, encode
 from pointsman.contracts.bulk import MaintainManyAnswer, MaintainManyRequest
@@ -26,7 +27,7 @@ from pointsman.contracts.commands import (
 )
 from pointsman.contracts.events import TaskEvent
 from pointsman.contracts.explain import Explanation
-from pointsman.contracts.frames import Frame
+from pointsman.contracts.frames import AcknowledgeRequest, Frame
 from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
 from pointsman.contracts.server import (
     HeartbeatAnswer,
@@ -255,6 +256,13 @@ class Statistics(_Verbs):
     async def frame(self) -> Frame:
         """All that a cockpit shows, as of now."""
         return await self._ask("frame", StatisticsQuery(), Frame)
+
+    async def alerts(self) -> AlertList:
+        return await self._ask("alerts", StatisticsQuery(), AlertList)
+
+    async def acknowledge(self, request: AcknowledgeRequest) -> ListedAlert:
+        """Raises 404 when there is no such alert any more."""
+        return await self._ask("acknowledge", request, ListedAlert)
 
 
 class History(_Verbs):

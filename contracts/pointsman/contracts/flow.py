@@ -24,7 +24,7 @@ Histogram = dict[int, int]
 
 class ServerFlow(Part):
     """`started`, `done`, `failed`, `lost` count attempts; one that was cancelled is in neither of the last three. `failed`
-    are errors, timeouts and faults of the server, `lost` ends that say nothing of it. `limit` is what it may run now.
+    are errors, timeouts and faults of the server, `lost` attempts of which nothing came back. `limit` is what it may run now.
     """
 
     id: str

@@ -5,8 +5,10 @@ arrays than it knows. None is always "not known"; it is never written as 0.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from pointsman.contracts.base import ContractMeta, Request
 
@@ -16,6 +18,10 @@ NEWS_MAX = 20
 ALERTS_MAX = 100
 VIEWER_BEAT_S = 5.0
 KEPT_S = 3600
+
+AlertKind = Annotated[str, Meta(pattern=r"^[a-z-]{1,64}$(?!\n)")]
+AlertSubject = Annotated[str, Meta(max_length=128)]
+Note = Annotated[str, Meta(max_length=500)]
 
 
 class Part(msgspec.Struct, metaclass=ContractMeta, array_like=True):
@@ -160,9 +166,10 @@ class AlertRow(Part):
 class Frame(Part):
     """What changed since the frame before (`seq - 1` of the same `epoch`), or everything when `full`.
 
-    A changed part is sent whole. `flow`, `pools` and `alerts` are whole in every frame. `heard_at`: when the balancer
-    last told of itself. `happened` counts what `sample` was drawn from. The archive holds all that ended before
-    `archived_at`; `backlog` entries wait for it.
+    A changed part is sent whole. `flow`, `pools` and `alerts` are whole in every frame. A full frame that was asked for
+    has the newest `news`, of which the reader may have some; a keyframe has those since the keyframe before. `heard_at`:
+    when the balancer last told of itself. `happened` counts what `sample` was drawn from. The archive holds all that
+    ended before `archived_at`; `backlog` entries wait for it.
     """
 
     epoch: int
@@ -193,9 +200,9 @@ class ViewerBeat(Request):
 class AcknowledgeRequest(Request):
     """Of an alert: it stays listed, marked, until its cause is gone. `acknowledged: false` takes it back."""
 
-    kind: str
-    subject: str
-    note: str = ""
+    kind: AlertKind
+    subject: AlertSubject = ""
+    note: Note = ""
     acknowledged: bool = True
 
 

@@ -10,6 +10,7 @@ BUCKET_SETTINGS = "settings"
 BUCKET_LEADERS = "leaders"
 BUCKET_IDEMPOTENCY = "idempotency"
 BUCKET_JOBS = "jobs"
+BUCKET_ALERTS = "alerts"
 STREAM_HISTORY = "HISTORY"
 CONSUMER_HISTORY = "history"
 STREAM_AUDIT = "AUDIT"
@@ -72,7 +73,7 @@ REPEATABLE = frozenset(
             "type.get",
         ),
         "history": ("get", "status", "job"),
-        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window", "frame"),
+        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window", "frame", "alerts"),
     }.items()
     for name in names
 )

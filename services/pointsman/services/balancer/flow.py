@@ -129,7 +129,7 @@ class Flow:
         elif attempt.outcome in FAILED or attempt.server_fault:
             tally.failed += 1
         else:
-            tally.lost += attempt.outcome == "lost"
+            tally.lost += attempt.outcome == "lost" and attempt.http_status is None
             return
         bucket = bucket_of(attempt.finished_at - attempt.started_at)
         tally.runs[bucket] = tally.runs.get(bucket, 0) + 1

@@ -26,6 +26,7 @@ ACTS = {
     "clearLimit": "balancer.limit.clear",
     "retryTasks": "history.bulk",
     "cancelTasks": "history.bulk",
+    "acknowledgeAlert": "statistics.acknowledge",
 }
 """Routes by the act that their service records; one that is not listed is recorded under its own name."""
 

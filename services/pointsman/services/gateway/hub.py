@@ -8,6 +8,7 @@ from pointsman.client.bus import Bus
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.events import TaskEvent
 from pointsman.services.gateway.sse import HEARTBEAT, framed, notice, too_many
+from pointsman.services.gateway.view_hub import ViewHub
 from pointsman.services.runtime.feed import Cursor, Feed, Interrupted
 
 READERS_MAX = 1_000
@@ -18,6 +19,7 @@ class Hub:
 
     def __init__(self, bus: Bus) -> None:
         self._feed = Feed(bus, rendered)
+        self.view = ViewHub(bus)
         self.closing = asyncio.Event()
 
     async def frames(self, since: Cursor | None) -> AsyncIterator[bytes]:
@@ -40,6 +42,7 @@ class Hub:
     def stop(self) -> None:
         """End every stream, so that its client comes back elsewhere."""
         self.closing.set()
+        self.view.stop()
         self._feed.stop()
 
 

@@ -24,6 +24,7 @@ TAGS = {
     "Load Balancer": "How tasks are spread over servers.",
     "Settings": "Pools, task types and limits; every change holds within a second, is recorded and can be undone.",
     "Audit": "Who did what.",
+    "Alerts": "What needs attention, and all that a cockpit shows.",
     "System": "Liveness, readiness, metrics.",
 }
 HEADERS: dict[str, tuple[str, str]] = {

@@ -48,6 +48,7 @@ from pointsman.services.gateway.asking import ask, ask_within, body, identified,
 from pointsman.services.gateway.roles import ADMINS, FLEET_READERS, OPERATORS, READERS, SUBMITTERS
 from pointsman.services.gateway.route import KIB, Answer, Id, Proof, Route
 from pointsman.services.gateway.table_settings import SETTINGS
+from pointsman.services.gateway.table_view import VIEW
 from pointsman.services.gateway.task_events import task_events
 
 SUBMIT_BYTES_MAX = 320 * KIB
@@ -518,4 +519,5 @@ API: tuple[Route, ...] = (
     ),
     *SETTINGS,
     *ARCHIVE,
+    *VIEW,
 )

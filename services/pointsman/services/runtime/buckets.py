@@ -7,6 +7,7 @@ import msgspec
 from pointsman.client.bus import Bus
 from pointsman.contracts.errors import unavailable
 from pointsman.contracts.subjects import (
+    BUCKET_ALERTS,
     BUCKET_IDEMPOTENCY,
     BUCKET_JOBS,
     BUCKET_LEADERS,
@@ -139,6 +140,7 @@ def streams(*, relaxed: bool, replicas: int) -> list[Json]:
         bucket(BUCKET_LEADERS, relaxed=False, replicas=replicas),
         bucket(BUCKET_IDEMPOTENCY, relaxed=relaxed, replicas=replicas),
         bucket(BUCKET_JOBS, relaxed=False, replicas=replicas),
+        bucket(BUCKET_ALERTS, relaxed=False, replicas=replicas),
         history(replicas),
         audit(replicas),
         webhooks(replicas),

@@ -45,6 +45,13 @@ async def monitored(url: str) -> dict[str, Any] | None:
     return server | {"jetstream": {"config": (stored or {}).get("config") or {}}}
 
 
+def store_bytes_max(url: str) -> int:
+    """What the broker may store on disk (`/jsz`), 0 when it does not say. Blocks."""
+    stored = _asked(f"{url.rstrip('/')}/jsz") or {}
+    most = (stored.get("config") or {}).get("max_storage")
+    return most if isinstance(most, int) else 0
+
+
 def syncs(server: dict[str, Any]) -> bool:
     return bool(server.get("jetstream", {}).get("config", {}).get("sync_always"))
 

@@ -1,6 +1,7 @@
 """All that a frame shows, folded from what others tell, and what of it changed since the last frame. Pure."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +16,6 @@ from pointsman.services.statistics.windows import Sums
 
 TURNS = 5
 NO_SUMS = (0, 0)
-GUARDED = ("config", "admin")
 
 _CONFIG = msgspec.json.Decoder(ServerConfig)
 _ADMIN = msgspec.json.Decoder(ServerAdmin)
@@ -31,14 +31,21 @@ class Changes:
     gone: tuple[str, ...]
 
 
+class Records(NamedTuple):
+    """What is stored of a server beside its configuration, which may come before that; `revision` is of the order."""
+
+    admin: ServerAdmin | None = None
+    revision: int = 0
+    health: ServerHealth | None = None
+
+
 class Board:
     """Times in ms since the epoch, `now_s` monotonic."""
 
     def __init__(self) -> None:
         self.flow = FlowWindows()
         self.members: dict[str, Member] = {}
-        self._records: dict[str, tuple[ServerAdmin | None, ServerHealth | None]] = {}
-        self._revisions: dict[str, dict[str, int]] = {}
+        self._records: dict[str, Records] = {}
         self._pools: dict[str, Sums] = {}
         self._rows: dict[str, ServerRow] = {}
         self._pulses: dict[str, Pulse] = {}
@@ -54,31 +61,19 @@ class Board:
         """A record of the bucket `servers`, in stream order."""
         kind, _, token = key_name(entry.subject).partition(".")
         server_id, data = from_token(token), b"" if entry.deleted else entry.data
-        admin, health = self._records.get(server_id, (None, None))
+        records = self._records.get(server_id, Records())
         match kind:
             case "config":
-                self._configure(server_id, _CONFIG.decode(data) if data else None)
+                self._configure(server_id, _CONFIG.decode(data) if data else None, entry.sequence)
             case "admin":
-                self._keep(server_id, _ADMIN.decode(data) if data else None, health)
+                admin = _ADMIN.decode(data) if data else None
+                self._keep(server_id, records._replace(admin=admin, revision=entry.sequence if data else 0))
             case "health":
-                self._keep(server_id, admin, _HEALTH.decode(data) if data else None)
+                self._keep(server_id, records._replace(health=_HEALTH.decode(data) if data else None))
             case _:
                 return
-        self._note_revision(server_id, kind, entry.sequence if data else 0)
         self._stirred_rows.add(server_id)
         self._stirred.add(server_id)
-
-    def _note_revision(self, server_id: str, kind: str, sequence: int) -> None:
-        """What orders are guarded by: the later of configuration and order."""
-        if kind not in GUARDED:
-            return
-        revisions = self._revisions.setdefault(server_id, dict.fromkeys(GUARDED, 0))
-        revisions[kind] = sequence
-        latest = max(revisions.values())
-        if not latest:
-            del self._revisions[server_id]
-        if server_id in self.members:
-            self.members[server_id].revision = latest
 
     def fold_checks(self, checks: dict[str, ServerHealth]) -> None:
         for server_id, check in checks.items():
@@ -94,13 +89,14 @@ class Board:
             member.beat_at = max(beat.at, member.beat_at or 0)
             self._stirred.add(beat.server_id)
 
-    def fold_flow(self, told: FlowFrame, now_s: float) -> None:
-        """What an older leader still tells is left out."""
+    def fold_flow(self, told: FlowFrame, now_s: float) -> bool:
+        """False for what an older leader still tells: that is left out."""
         if self.flow.last is not None and told.epoch < self.flow.last.epoch:
-            return
+            return False
         self.flow.fold(told, now_s)
         for one in told.servers:
             self._fold_server(one, now_s, whole=told.whole)
+        return True
 
     def _fold_server(self, told: ServerFlow, now_s: float, *, whole: bool) -> None:
         member = self.members.get(told.id)
@@ -115,25 +111,25 @@ class Board:
             pool = self._pools[member.config.pool] = Sums(LONG_S // LONG_STEP_S, 2)
         pool.add(long_slot(now_s), (told.started, told.limit if whole and told.serves else 0))
 
-    def _configure(self, server_id: str, config: ServerConfig | None) -> None:
-        member = self.members.get(server_id)
+    def _configure(self, server_id: str, config: ServerConfig | None, revision: int) -> None:
         if config is None:
             self.members.pop(server_id, None)
-        elif member is None or member.config.registered_at != config.registered_at:
+            return
+        member = self.members.get(server_id)
+        if member is None or member.config.registered_at != config.registered_at:
             member = self.members[server_id] = Member(config, self._ordinal)
             self._ordinal += 1
-            admin, member.health = self._records.get(server_id, (None, None))
-            member.admin = admin or ServerAdmin()
-        else:
-            member.config = config
+        member.config, member.revision = config, revision
+        self._keep(server_id, self._records.get(server_id, Records()))
 
-    def _keep(self, server_id: str, admin: ServerAdmin | None, health: ServerHealth | None) -> None:
-        self._records[server_id] = (admin, health)
-        if admin is None and health is None:
+    def _keep(self, server_id: str, records: Records) -> None:
+        self._records[server_id] = records
+        if records == Records():
             del self._records[server_id]
         member = self.members.get(server_id)
         if member is not None:
-            member.admin, member.health = admin or ServerAdmin(), health
+            member.admin, member.health = records.admin or ServerAdmin(), records.health
+            member.admin_revision = records.revision
 
     def settle(self, now_s: float, *, all_rates: bool) -> None:
         """Bring rows and pulses up to date: rates of a fifth of the servers, or of all, the rest as it was told."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pointsman.contracts.balancer import Alert
 from pointsman.contracts.flow import FlowFrame, quantile
 from pointsman.contracts.frames import Flow
 from pointsman.services.statistics.windows import Spread, Sums
@@ -26,6 +27,8 @@ class FlowWindows:
 
     def __init__(self) -> None:
         self.last: FlowFrame | None = None
+        self.alerts: tuple[Alert, ...] = ()
+        self._heard_s = float("-inf")
         self._sums = Sums(SHORT_S, 7)
         self._waits, self._runs = Spread(SHORT_S), Spread(SHORT_S)
         self._types: dict[str, Sums] = {}
@@ -35,7 +38,8 @@ class FlowWindows:
         return self._sums.total[0]
 
     def fold(self, told: FlowFrame, now_s: float) -> None:
-        self.last = told
+        self.last, self._heard_s = told, now_s
+        self.alerts = told.alerts if told.whole else self.alerts
         slot = short_slot(now_s)
         ends = (told.completed, told.failed, told.timed_out, told.cancelled)
         self._sums.add(slot, (told.span_ms, told.submitted, *ends, told.retried))
@@ -58,12 +62,17 @@ class FlowWindows:
         """Per second, of what the short window counted; None while it has hardly begun."""
         return shown_rate(count * 1000 / self.span_ms) if self.span_ms >= KNOWN_MS else None
 
-    def is_silent(self, now: int) -> bool:
-        return self.last is None or now - self.last.at > SILENT_MS
+    def is_silent(self, now_s: float) -> bool:
+        """By when it was heard: its clock may differ."""
+        return (now_s - self._heard_s) * 1000 > SILENT_MS
+
+    def silent_ms(self, now_s: float, since_s: float) -> int:
+        """Since it was heard, at most since `since_s`."""
+        return round((now_s - max(self._heard_s, since_s)) * 1000)
 
     def shown(self, now: int, now_s: float) -> Flow:
         """Nothing is known while the leader is silent."""
-        if self.last is None or self.is_silent(now):
+        if self.last is None or self.is_silent(now_s):
             return Flow()
         slot, told = short_slot(now_s), self.last
         for window in (self._sums, self._waits, self._runs):

@@ -2,21 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pointsman.contracts.flow import FlowFrame
 from pointsman.contracts.frames import NEWS_MAX, SAMPLE_MAX, AlertRow, Frame, News, Sample
 from pointsman.services.statistics.board import Board, Changes
+from pointsman.services.statistics.facts import Archive
 
 NEWS_KEPT_MAX = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """How far the archive is; None where nobody says."""
-
-    backlog: int | None = None
-    until: int | None = None
 
 
 class Gathered:
@@ -49,7 +41,7 @@ class Framer:
         self._changes, self._kept = Gathered(), Gathered()
         self._newest: deque[News] = deque(maxlen=NEWS_MAX)
         self.alerts: tuple[AlertRow, ...] = ()
-        self.archived = Archived()
+        self.archive: Archive | None = None
         self.seq = 0
 
     def heard(self, told: FlowFrame) -> None:
@@ -102,8 +94,8 @@ class Framer:
             sample=tuple(gathered.sample),
             happened=gathered.happened,
             news=tuple(gathered.news),
-            leader=told.leader if told is not None and not flow.is_silent(now) else None,
+            leader=told.leader if told is not None and not flow.is_silent(now_s) else None,
             heard_at=told.at if told is not None else None,
-            backlog=self.archived.backlog,
-            archived_at=self.archived.until,
+            backlog=self.archive.backlog if self.archive is not None else None,
+            archived_at=self.archive.until if self.archive is not None else None,
         )

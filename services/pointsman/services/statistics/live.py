@@ -11,7 +11,7 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import ServerConfig
 from pointsman.contracts.subjects import BUCKET_SERVERS, token, verb
 from pointsman.services.runtime.kv import KvBucket
-from pointsman.services.statistics.framing import Archived
+from pointsman.services.statistics.facts import Archive
 
 ANSWER_S = 1.0
 
@@ -22,6 +22,7 @@ class ArchiveStatus(Message, frozen=True, kw_only=True):
     backlog: int | None = None
     lag_ms: int | None = None
     connected: bool | None = None
+    dead_letters: int | None = None
     last_commit: int | None = None
 
 
@@ -43,12 +44,13 @@ class Live:
     async def archive(self, actor: Actor) -> ArchiveStatus | None:
         return await self._ask(verb("history", "status"), actor, _ARCHIVE)
 
-    async def archived(self, actor: Actor, now: int) -> Archived:
-        """How far the archive is: up to the oldest record that waits for it."""
+    async def archived(self, actor: Actor, now: int) -> Archive:
+        """How far the archive is, and whether its database is there."""
         told = await self.archive(actor)
         if told is None:
-            return Archived()
-        return Archived(told.backlog, now - told.lag_ms if told.lag_ms is not None else None)
+            return Archive(now, answers=False)
+        is_away = told.dead_letters is None or told.connected is False
+        return Archive(now, is_away=is_away, backlog=told.backlog, lag_ms=told.lag_ms)
 
     async def registered_at(self, server_id: str) -> int | None:
         try:

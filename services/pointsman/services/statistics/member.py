@@ -33,6 +33,7 @@ class Member:
     __slots__ = (
         "active",
         "admin",
+        "admin_revision",
         "beat_at",
         "config",
         "done",
@@ -51,8 +52,8 @@ class Member:
     def __init__(self, config: ServerConfig, ordinal: int) -> None:
         self.config = config
         self.ordinal = ordinal
-        self.revision = 0
         self.admin = ServerAdmin()
+        self.revision = self.admin_revision = 0
         self.health: ServerHealth | None = None
         self.told: ServerHealth | None = None
         self.beat_at: int | None = None
@@ -81,6 +82,11 @@ class Member:
         self.runs.add(short_slot(now_s), told.runs)
         fair = told.limit if whole and told.serves else 0
         self.long.add(long_slot(now_s), (told.done, told.failed, told.started, fair))
+
+    def ended(self, now_s: float) -> tuple[int, int]:
+        """Attempts done and failed over the long window."""
+        self.long.forget(long_slot(now_s))
+        return self.long.total[0], self.long.total[1]
 
     def refresh(self, now_s: float, span_ms: int, started: int, fair: int) -> None:
         """`started` and `fair` are the sums of the pool."""
@@ -123,7 +129,7 @@ class Member:
             warmth=self._warmth(health.state),
             declared=admin.declared,
             by=admin.by,
-            revision=self.revision,
+            revision=max(self.revision, self.admin_revision),
         )
 
     def _warmth(self, state: HealthState) -> float | None:
