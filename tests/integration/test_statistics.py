@@ -21,11 +21,13 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
 from pointsman.contracts.server import ServerConfig, ServerId
 from pointsman.contracts.statistics import (
+    FleetStatistics,
     HourlyStatistics,
     LoadBalancerStatistics,
     ServerStatistics,
     StatisticsQuery,
     TaskStatistics,
+    TypesStatistics,
 )
 from pointsman.contracts.subjects import BUCKET_SERVERS, verb
 from pointsman.contracts.task import DAY_MS
@@ -36,6 +38,7 @@ from pointsman.services.runtime import buckets, serve
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.statistics import service
+from tests.support import recount
 from tests.support.systems import Stores, embedded
 
 DAY = 1_795_046_400_000
@@ -145,20 +148,14 @@ def attempt(chance: Random, number: int, started: int, ended: int) -> Attempt:
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """Linear interpolation between the closest ranks, as SQL's percentile_cont."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    place = share * (len(ranked) - 1)
-    low = int(place)
-    high = min(low + 1, len(ranked) - 1)
-    return ranked[low] + (ranked[high] - ranked[low]) * (place - low)
-
-
 def spread(values: Sequence[float]) -> list[float | None]:
-    mean = sum(values) / len(values) if values else None
-    return [mean, *(percentile(values, share) for share in (0.5, 0.95, 0.99))]
+    found = recount.spread(values)
+    return [found.mean, found.p50, found.p95, found.p99]
+
+
+def near(values: list[float | None]) -> list[object]:
+    """Percentiles come from sketches."""
+    return [recount.near(value) for value in values]
 
 
 def within(at: int | None, start: int, end: int) -> bool:
@@ -170,7 +167,11 @@ def runs(tasks: Sequence[TaskRecord]) -> list[float]:
 
 
 def waits(tasks: Sequence[TaskRecord]) -> list[float]:
-    return [max(0, one.started_at - (one.spec.run_at or one.created_at)) for one in tasks if one.started_at]
+    return [
+        max(0, one.started_at - (one.spec.run_at or one.created_at))
+        for one in tasks
+        if one.started_at and one.generation == 1
+    ]
 
 
 def hour(at: int) -> int:
@@ -202,8 +203,8 @@ async def test_totals_equal_a_recount(reports: Reports, start: int, end: int) ->
     assert report.timeout_tasks == by_status[Status.TIMEOUT]
     assert report.cancelled_tasks == by_status[Status.CANCELLED]
     assert report.retried_tasks == sum(one.attempt > 1 or one.generation > 1 for one in ended)
-    assert [report.average_processing_time, report.p50, report.p95, report.p99] == pytest.approx(spread(runs(ended)))
-    assert [report.wait_p50, report.wait_p95, report.wait_p99] == pytest.approx(spread(waits(ended))[1:])
+    assert [report.average_processing_time, report.p50, report.p95, report.p99] == near(spread(runs(ended)))
+    assert [report.wait_p50, report.wait_p95, report.wait_p99] == near(spread(waits(ended))[1:])
     assert [one.tasks for one in report.hourly_trend] == [
         sum(hour(one.created_at) == h for one in created) for h in range(24)
     ]
@@ -228,7 +229,7 @@ async def test_hours_equal_a_recount(reports: Reports) -> None:
         assert entry.completed == len(ended)
         assert entry.successful == by_status[Status.COMPLETED]
         assert entry.failed == by_status[Status.FAILED] + by_status[Status.TIMEOUT]
-        assert [entry.average_time, entry.p50, entry.p95, entry.p99] == pytest.approx(spread(runs(ended)))
+        assert [entry.average_time, entry.p50, entry.p95, entry.p99] == near(spread(runs(ended)))
 
 
 async def test_a_server_equals_a_recount_and_knows_its_age(reports: Reports) -> None:
@@ -245,7 +246,7 @@ async def test_a_server_equals_a_recount_and_knows_its_age(reports: Reports) -> 
         assert (report.tasks_processed, report.success_count) == (len(attempts), successes)
         assert report.failure_count == len(attempts) - successes
         assert report.success_rate == pytest.approx(100 * successes / len(attempts))
-        assert [report.average_processing_time, report.p50, report.p95, report.p99] == pytest.approx(spread(times))
+        assert [report.average_processing_time, report.p50, report.p95, report.p99] == near(spread(times))
         assert report.uptime == 5_000
 
 
@@ -308,6 +309,52 @@ async def test_bad_questions_are_refused_by_name_and_strangers_at_the_door(repor
     assert await status_of(lambda: reports.ask("tasks", StatisticsQuery(), TaskStatistics, backend)) == (403, "")
 
 
-async def test_without_a_database_the_answer_is_503(reports: Reports) -> None:
+async def test_without_a_database_the_last_report_is_told_again_and_any_other_is_503(reports: Reports) -> None:
+    await reports.keep([task(Random(7), number) for number in range(50)])
+    history = await reports.says("history", Freshness(backlog=0, last_commit=NOW))
+    known = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
+    assert (known.as_of, known.stale) == (NOW, False)
+    await history.drain()
     await reports.stores.postgres.stop()
-    assert await status_of(lambda: reports.ask("tasks", StatisticsQuery(), TaskStatistics)) == (503, "")
+    again = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
+    assert again == msgspec.structs.replace(known, stale=True)
+    with pytest.raises(PointsmanError) as refusal:
+        await reports.ask("hourly", StatisticsQuery(), HourlyStatistics)
+    assert refusal.value.status == 503
+    assert "archive (Postgres) is not reachable" in refusal.value.detail
+    assert "no earlier hourly report" in refusal.value.detail
+
+
+async def test_types_and_servers_are_listed_in_one_call_and_equal_a_recount(reports: Reports) -> None:
+    chance = Random(10)
+    await reports.keep([task(chance, number) for number in range(800)])
+    types = await reports.ask("types", StatisticsQuery(date="2026-11-19"), TypesStatistics)
+    fleet = await reports.ask("fleet", StatisticsQuery(date="2026-11-19"), FleetStatistics)
+    (scan,) = types.types
+    created = [one for one in reports.tasks if within(one.created_at, DAY, DAY + DAY_MS)]
+    ended = [one for one in reports.tasks if within(one.finished_at, DAY, DAY + DAY_MS)]
+    assert (scan.type, scan.total_tasks, types.total) == ("scan", len(created), 1)
+    assert scan.successful_tasks == sum(one.status == Status.COMPLETED for one in ended)
+    assert [scan.average_processing_time, scan.p50, scan.p95, scan.p99] == near(spread(runs(ended)))
+    assert [scan.wait_p50, scan.wait_p95, scan.wait_p99] == near(spread(waits(ended))[1:])
+    counts = Counter(one.server_id for one in served(reports.tasks, DAY, DAY + DAY_MS))
+    busiest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    assert [(one.server_id, one.tasks_processed) for one in fleet.servers] == busiest
+    assert fleet.total == len(counts)
+
+
+async def test_today_is_compared_with_as_much_of_the_day_before(reports: Reports) -> None:
+    """The clock stands at 20:00: the day before counts up to the minute after that, and hour 20 its first minute."""
+    chance = Random(11)
+    await reports.keep([task(chance, number) for number in range(1500)])
+    until = NOW + 60_000 - DAY_MS
+    vs = (await reports.ask("tasks", StatisticsQuery(), TaskStatistics)).vs
+    assert vs is not None
+    assert (vs.from_ms, vs.to_ms) == (DAY - DAY_MS, until)
+    assert vs.created == sum(within(one.created_at, DAY - DAY_MS, until) for one in reports.tasks)
+    assert vs.completed == sum(within(one.finished_at, DAY - DAY_MS, until) for one in reports.tasks)
+    hours = (await reports.ask("hourly", StatisticsQuery(), HourlyStatistics)).hourly_breakdown
+    starts = [DAY - DAY_MS + hour * 3_600_000 for hour in range(21)]
+    assert [hour.vs.created for hour in hours if hour.vs] == [
+        sum(within(one.created_at, start, min(until, start + 3_600_000)) for one in reports.tasks) for start in starts
+    ]

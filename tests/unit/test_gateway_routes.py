@@ -43,6 +43,8 @@ PATCH /api/servers/{id}                  admin operator
 GET /api/servers/{id}/metrics             admin operator viewer
 GET /api/stats/tasks                      admin operator user viewer
 GET /api/stats/hourly                     admin operator user viewer
+GET /api/stats/types                      admin operator user viewer
+GET /api/stats/servers                    admin operator user viewer
 GET /api/stats/servers/{id}               admin operator user viewer
 GET /api/stats/load-balancer              admin operator user viewer
 POST /api/stats/load-balancer/algorithm   admin operator

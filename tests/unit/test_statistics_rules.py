@@ -9,7 +9,8 @@ from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.statistics import StatisticsQuery
 from pointsman.contracts.task import DAY_MS
 from pointsman.services.statistics import rules
-from pointsman.services.statistics.rules import HOUR_MS, Ended, Range, Served, Spread
+from pointsman.services.statistics.spans import HOUR_MS, Range
+from pointsman.services.statistics.tally import Counted, Ended, Served
 
 NOW = 1_795_000_000_000
 MIDNIGHT = NOW - NOW % DAY_MS
@@ -28,8 +29,10 @@ def test_a_range_may_be_as_long_as_ninety_days() -> None:
     assert span == Range(start=0, end=90 * DAY_MS)
 
 
-def test_a_range_without_an_end_goes_up_to_now() -> None:
-    assert rules.range_of(StatisticsQuery(from_ms=NOW - 5), NOW) == Range(start=NOW - 5, end=NOW + 1)
+def test_a_range_without_an_end_has_all_of_the_running_hour() -> None:
+    span = rules.range_of(StatisticsQuery(from_ms=NOW - 5), NOW)
+    assert (span.start, span.end % HOUR_MS) == (NOW - 5, 0)
+    assert NOW < span.end <= NOW + HOUR_MS
 
 
 @pytest.mark.parametrize(
@@ -74,18 +77,42 @@ counts = st.integers(0, 1000)
 endings = st.builds(Ended, successful=counts, failed=counts, timed_out=counts, cancelled=counts)
 
 
-@given(st.dictionaries(st.integers(0, 23), counts), st.dictionaries(st.integers(0, 23), endings))
-def test_a_day_has_24_hours_and_they_add_up(created: dict[int, int], ended: dict[int, Ended]) -> None:
-    hours = rules.breakdown(created, ended)
-    assert [hour.hour for hour in hours] == list(range(24))
-    assert sum(hour.created for hour in hours) == sum(created.values())
-    assert sum(hour.completed for hour in hours) == sum(one.total for one in ended.values())
-    assert sum(hour.successful for hour in hours) == sum(one.successful for one in ended.values())
-    assert all(hour.successful + hour.failed <= hour.completed for hour in hours)
+days = st.dictionaries(
+    st.integers(-24, 23).map(lambda hour: MIDNIGHT + hour * HOUR_MS), st.builds(Counted, created=counts, ended=endings)
+)
+
+
+@given(days)
+def test_a_day_has_24_hours_and_they_add_up(hours: dict[int, Counted]) -> None:
+    day = Range(start=MIDNIGHT, end=MIDNIGHT + DAY_MS)
+    report = rules.breakdown(day, hours, Counted(), NOW)
+    today = [one for at, one in hours.items() if at >= MIDNIGHT]
+    assert [hour.hour for hour in report] == list(range(24))
+    assert sum(hour.created for hour in report) == sum(one.created for one in today)
+    assert sum(hour.completed for hour in report) == sum(one.ended.total for one in today)
+    assert sum(hour.successful for hour in report) == sum(one.ended.successful for one in today)
+    assert all(hour.successful + hour.failed <= hour.completed for hour in report)
+
+
+@given(days)
+def test_an_hour_is_compared_with_24_hours_ago_and_the_running_one_with_as_much_of_it(
+    hours: dict[int, Counted],
+) -> None:
+    part = Counted(created=12_345)
+    report = rules.breakdown(Range(start=MIDNIGHT, end=MIDNIGHT + DAY_MS), hours, part, NOW)
+    running = (NOW - MIDNIGHT) // HOUR_MS
+    for hour, entry in enumerate(report[:running]):
+        assert entry.vs is not None
+        assert entry.vs.created == hours.get(MIDNIGHT + hour * HOUR_MS - DAY_MS, Counted()).created
+        assert (entry.vs.from_ms, entry.vs.to_ms - entry.vs.from_ms) == (MIDNIGHT + (hour - 24) * HOUR_MS, HOUR_MS)
+    compared = report[running].vs
+    assert compared is not None
+    assert (compared.created, compared.to_ms) == (12_345, (NOW // 60_000 + 1) * 60_000 - DAY_MS)
+    assert [entry.vs for entry in report[running + 1 :]] == [None] * (23 - running)
 
 
 def test_an_hour_without_tasks_has_zeros_and_nulls() -> None:
-    hour = rules.breakdown({}, {})[23]
+    hour = rules.breakdown(Range(start=MIDNIGHT, end=MIDNIGHT + DAY_MS), {}, Counted(), NOW)[23]
     assert (hour.period, hour.tasks, hour.completed, hour.average_time, hour.p99) == ("23:00-24:00", 0, 0, None, None)
 
 
@@ -97,7 +124,7 @@ def test_a_success_rate_is_a_percentage(successes: int, failures: int) -> None:
 
 
 def test_the_ten_busiest_servers_are_named_in_order() -> None:
-    servers = [Served(server_id=f"s{n:02}", successes=n, failures=1, run=Spread()) for n in range(12)]
+    servers = [Served(server_id=f"s{n:02}", successes=n, failures=1) for n in range(12)]
     top = rules.top_servers(servers)
     assert [server.server_id for server in top[:2]] == ["s11", "s10"]
     assert (len(top), top[0].tasks_processed, top[-1].success_rate) == (10, 12, pytest.approx(200 / 3))

@@ -44,7 +44,15 @@ from pointsman.contracts.server import (
     ServerRequest,
     UnregisterAnswer,
 )
-from pointsman.contracts.statistics import LoadBalancerStatistics, StatisticsQuery, TaskStatistics
+from pointsman.contracts.statistics import (
+    FleetStatistics,
+    HourlyStatistics,
+    LoadBalancerStatistics,
+    ServerStatistics,
+    StatisticsQuery,
+    TaskStatistics,
+    TypesStatistics,
+)
 from pointsman.contracts.steering import (
     ChangePool,
     DeclareType,
@@ -249,6 +257,19 @@ class Limits(_Verbs):
 class Statistics(_Verbs):
     async def tasks(self, query: StatisticsQuery | None = None) -> TaskStatistics:
         return await self._ask("tasks", query or StatisticsQuery(), TaskStatistics)
+
+    async def hourly(self, date: str | None = None) -> HourlyStatistics:
+        """24 hours of a day, today's when none is given."""
+        return await self._ask("hourly", StatisticsQuery(date=date), HourlyStatistics)
+
+    async def types(self, query: StatisticsQuery | None = None) -> TypesStatistics:
+        return await self._ask("types", query or StatisticsQuery(), TypesStatistics)
+
+    async def servers(self, query: StatisticsQuery | None = None) -> FleetStatistics:
+        return await self._ask("fleet", query or StatisticsQuery(), FleetStatistics)
+
+    async def server(self, server_id: str, date: str | None = None) -> ServerStatistics:
+        return await self._ask("servers", StatisticsQuery(server_id=server_id, date=date), ServerStatistics)
 
     async def load_balancer(self) -> LoadBalancerStatistics:
         return await self._ask("load-balancer", StatisticsQuery(), LoadBalancerStatistics)

@@ -1,4 +1,7 @@
-"""Statistics answers of `API.md` §3; rates in 0-100, times in ms, `asOf` in ms since the epoch."""
+"""Statistics answers of `API.md` §3; rates in 0-100, times in ms, `asOf` in ms since the epoch.
+
+Counts are exact, percentiles within 1 %. `stale` says that the archive is away and the report is the last one, as of then.
+"""
 
 from typing import Annotated
 
@@ -30,6 +33,19 @@ class HourCount(Message):
     tasks: int
 
 
+class DayBefore(Message):
+    """The same time 24 hours earlier; of what has not passed yet, up to the running minute. `failed` has timeouts too."""
+
+    from_ms: int
+    to_ms: int
+    created: int
+    completed: int
+    successful: int
+    failed: int
+    cancelled: int
+    retried: int
+
+
 class TaskStatistics(Message):
     total_tasks: int
     pending_tasks: int
@@ -50,9 +66,13 @@ class TaskStatistics(Message):
     top_servers: tuple[TopServer, ...]
     hourly_trend: tuple[HourCount, ...]
     as_of: int
+    vs: DayBefore | None = None
+    stale: bool = False
 
 
 class HourStatistics(Message):
+    """`vs` is null for hours yet to come."""
+
     hour: int
     period: str
     created: int
@@ -64,15 +84,21 @@ class HourStatistics(Message):
     p50: float | None
     p95: float | None
     p99: float | None
+    wait_p50: float | None = None
+    wait_p95: float | None = None
+    wait_p99: float | None = None
+    retried: int = 0
+    vs: DayBefore | None = None
 
 
 class HourlyStatistics(Message):
     date: str
     hourly_breakdown: tuple[HourStatistics, ...]
     as_of: int
+    stale: bool = False
 
 
-class ServerStatistics(Message):
+class ServerFigures(Message):
     server_id: str
     tasks_processed: int
     success_count: int
@@ -82,8 +108,48 @@ class ServerStatistics(Message):
     p50: float | None
     p95: float | None
     p99: float | None
+
+
+class ServerStatistics(ServerFigures):
     uptime: int | None
     as_of: int
+    stale: bool = False
+
+
+class FleetStatistics(Message):
+    """Every server that ended an attempt, the busiest first, at most 1,000; `total` counts them all."""
+
+    servers: tuple[ServerFigures, ...]
+    total: int
+    as_of: int
+    stale: bool = False
+
+
+class TypeFigures(Message):
+    type: str
+    total_tasks: int
+    successful_tasks: int
+    failed_tasks: int
+    retried_tasks: int
+    cancelled_tasks: int
+    timeout_tasks: int
+    success_rate: float
+    average_processing_time: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    wait_p50: float | None
+    wait_p95: float | None
+    wait_p99: float | None
+
+
+class TypesStatistics(Message):
+    """Every type with a task created or ended, the busiest first, at most 1,000; `total` counts them all."""
+
+    types: tuple[TypeFigures, ...]
+    total: int
+    as_of: int
+    stale: bool = False
 
 
 class LoadBalancerStatistics(Message):

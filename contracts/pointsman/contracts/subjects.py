@@ -73,7 +73,10 @@ REPEATABLE = frozenset(
             "type.get",
         ),
         "history": ("get", "status", "job"),
-        "statistics": ("tasks", "hourly", "servers", "load-balancer", "window", "frame", "alerts"),
+        "statistics": (
+            *("tasks", "hourly", "types", "fleet", "servers", "load-balancer", "window"),
+            *("frame", "alerts"),
+        ),
     }.items()
     for name in names
 )

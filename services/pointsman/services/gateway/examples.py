@@ -214,6 +214,17 @@ SERVER_METRICS = {
         "uptime": 60_000,
     },
 }
+DAY_BEFORE = {
+    "fromMs": CREATED_MS - 86_400_000,
+    "toMs": LATER_MS - 86_400_000,
+    "created": 8,
+    "completed": 7,
+    "successful": 7,
+    "failed": 0,
+    "cancelled": 0,
+    "retried": 0,
+}
+WAITS = {"waitP50": 3.0, "waitP95": 8.0, "waitP99": 12.0}
 TASK_STATISTICS = {
     "totalTasks": 10,
     "pendingTasks": 0,
@@ -225,13 +236,13 @@ TASK_STATISTICS = {
     "timeoutTasks": 0,
     "averageProcessingTime": 850.0,
     **PERCENTILES,
-    "waitP50": 3.0,
-    "waitP95": 8.0,
-    "waitP99": 12.0,
+    **WAITS,
     "serverCount": 1,
     "topServers": [{"serverId": "gpu-1", "tasksProcessed": 9, "successRate": 88.9}],
     "hourlyTrend": [{"hour": 0, "tasks": 10}],
     "asOf": LATER_MS,
+    "vs": DAY_BEFORE,
+    "stale": False,
 }
 HOURLY_STATISTICS = {
     "date": "2026-01-01",
@@ -246,11 +257,15 @@ HOURLY_STATISTICS = {
             "tasks": 10,
             "averageTime": 850.0,
             **PERCENTILES,
+            **WAITS,
+            "retried": 1,
+            "vs": DAY_BEFORE,
         }
     ],
     "asOf": LATER_MS,
+    "stale": False,
 }
-SERVER_STATISTICS = {
+SERVER_FIGURES = {
     "serverId": "gpu-1",
     "tasksProcessed": 9,
     "successCount": 8,
@@ -258,8 +273,28 @@ SERVER_STATISTICS = {
     "successRate": 88.9,
     "averageProcessingTime": 850.0,
     **PERCENTILES,
-    "uptime": 60_000,
+}
+SERVER_STATISTICS = {**SERVER_FIGURES, "uptime": 60_000, "asOf": LATER_MS, "stale": False}
+FLEET_STATISTICS = {"servers": [SERVER_FIGURES], "total": 1, "asOf": LATER_MS, "stale": False}
+TYPES_STATISTICS = {
+    "types": [
+        {
+            "type": "transcribe",
+            "totalTasks": 10,
+            "successfulTasks": 8,
+            "failedTasks": 1,
+            "retriedTasks": 1,
+            "cancelledTasks": 0,
+            "timeoutTasks": 0,
+            "successRate": 88.9,
+            "averageProcessingTime": 850.0,
+            **PERCENTILES,
+            **WAITS,
+        }
+    ],
+    "total": 1,
     "asOf": LATER_MS,
+    "stale": False,
 }
 LOAD_BALANCER = {
     "algorithm": "response-time",

@@ -23,10 +23,12 @@ from pointsman.contracts.server import (
     UnregisterAnswer,
 )
 from pointsman.contracts.statistics import (
+    FleetStatistics,
     HourlyStatistics,
     LoadBalancerStatistics,
     ServerStatistics,
     TaskStatistics,
+    TypesStatistics,
 )
 from pointsman.contracts.task import (
     ActAnswer,
@@ -479,6 +481,32 @@ API: tuple[Route, ...] = (
         act=ask("statistics", "hourly", reports.period),
         query=reports.DateQuery,
         answers={200: Answer(description="24 entries.", body=HourlyStatistics, example=examples.HOURLY_STATISTICS)},
+    ),
+    Route(
+        method="GET",
+        path="/api/stats/types",
+        name="getTypesStatistics",
+        tag=STATISTICS,
+        summary="Counts and times of each task type",
+        roles=READERS,
+        act=ask("statistics", "types", reports.period),
+        query=reports.RangeQuery,
+        answers={
+            200: Answer(description="The busiest first.", body=TypesStatistics, example=examples.TYPES_STATISTICS)
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/stats/servers",
+        name="getFleetStatistics",
+        tag=STATISTICS,
+        summary="Counts and times of each server",
+        roles=READERS,
+        act=ask("statistics", "fleet", reports.period),
+        query=reports.RangeQuery,
+        answers={
+            200: Answer(description="The busiest first.", body=FleetStatistics, example=examples.FLEET_STATISTICS)
+        },
     ),
     Route(
         method="GET",

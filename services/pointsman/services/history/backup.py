@@ -139,6 +139,7 @@ async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_databas
         await asyncio.to_thread(migrations.upgrade, dsn, manifest.schema)
         rows = await tables.load(dsn, folder, manifest.tables)
     await asyncio.to_thread(migrations.upgrade, dsn)
+    await tables.recount(dsn)
     await tables.merge(dsn, _records(folder), _entries(folder), now_ms)
     keys = 0
     for bucket in BUCKETS:

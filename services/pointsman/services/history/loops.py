@@ -1,6 +1,7 @@
 """The archiver: gathers records from HISTORY, commits them to Postgres in batches, acknowledges what is committed."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,10 +40,13 @@ class Archiver:
     They are made into rows as they come, while Postgres is busy with those before.
     """
 
-    def __init__(self, bus: Bus, store: HistoryStore, clock: Clock, announcer: Announcer) -> None:
+    def __init__(
+        self, bus: Bus, store: HistoryStore, clock: Clock, announcer: Announcer, committed: Callable[[], None]
+    ) -> None:
         self._bus = bus
         self._store = store
         self._clock = clock
+        self._on_commit = committed
         self._announcer = announcer
         self._waiting: asyncio.Queue[Taken] = asyncio.Queue()
         self._taken: list[Taken] = []
@@ -125,6 +129,7 @@ class Archiver:
             log.info("archive is back")
         self.is_connected, self.last_commit = True, self._clock.now_ms()
         self.committed += messages
+        self._on_commit()
 
 
 def taken_of(message: Message) -> Taken:

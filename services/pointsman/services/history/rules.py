@@ -260,9 +260,11 @@ def _attempt_row(record: ArchivedRecord, generation: int, attempt: Attempt) -> A
 
 
 def _finished_at(record: ArchivedRecord) -> int | None:
+    """Not before the task was created, whatever the clocks say, so that no day knows of ends before it began."""
     if not is_terminal(record.status):
         return None
-    return record.updated_at if record.finished_at is None else record.finished_at
+    at = record.updated_at if record.finished_at is None else record.finished_at
+    return max(at, created_at_ms(record.id))
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from pointsman.services.history.finder import Finder
 from pointsman.services.history.jobs import Jobs
 from pointsman.services.history.loops import Archiver
 from pointsman.services.history.retention import Retention
+from pointsman.services.history.rollups import Folding
 from pointsman.services.history.searching import Searcher
 from pointsman.services.history.store import DatabaseAway, HistoryStore, Pool
 from pointsman.services.history.trail import AuditReader, AuditWriter
@@ -85,7 +86,8 @@ class HistoryService:
         self.leadership = Leadership(context, "history.retention")
         self._retention = Retention(self._store, self.leadership, clock, settings.retention_days)
         self._announcer = Announcer(bus, clock)
-        self._archiver = Archiver(bus, self._store, clock, self._announcer)
+        self._folding = Folding(self._store)
+        self._archiver = Archiver(bus, self._store, clock, self._announcer, self._folding.note)
 
     async def get(self, call: Call) -> Answer:
         """The bytes of the last stored record; 404, or 503 while Postgres is away."""
@@ -169,6 +171,7 @@ class HistoryService:
         background.every(0, self._announcer.step, "webhooks announced")
         background.every(0, self._archiver.step, "history archiver")
         background.every(PULL_AGAIN_S, self._archiver.puller.run, "history puller")
+        background.every(0, self._folding.step, "rollups")
         background.every(0, self._audit_writer.step, "audit writer")
         background.every(PULL_AGAIN_S, self._audit_writer.puller.run, "audit puller")
         background.every(RETENTION_EVERY_S, self._retention.step, "retention")

@@ -154,6 +154,15 @@ class HistoryStore:
         ]
         return [row["name"] for rows in dropped for row in rows]
 
+    async def fold(self, most: int) -> int:
+        """Move so many notes into the rollups; returns how many, 0 while another process does it."""
+        folded: int = await self._pool.fetchval("SELECT fold_uncounted($1)", most)
+        return folded
+
+    async def vacuum_notes(self) -> None:
+        """Notes live for a second; without this the table keeps their room until autovacuum comes."""
+        await self._pool.execute("VACUUM uncounted")
+
     async def _merge(self, batch: Sequence[Rows]) -> None:
         tasks, attempts = newest(batch), attempts_of(batch)
         created = {day_of(row.created_at) for row in tasks}

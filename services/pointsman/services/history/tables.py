@@ -53,11 +53,26 @@ async def hold_rows(dsn: str) -> bool:
 
 
 async def load(dsn: str, folder: Path, tables: Sequence[Table]) -> dict[str, int]:
-    """All of it or nothing; returns the rows of each table."""
+    """All of it or nothing; returns the rows of each table. Rollups are left to `recount`."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
         async with connection.transaction():
-            return {table.name: await _load(connection, table, folder) for table in tables if table.name in NAMES}
+            daily = [table.name for table in tables if table.name in DAYS]
+            for name in daily:
+                await connection.execute(f"ALTER TABLE {name} DISABLE TRIGGER USER")
+            rows = {table.name: await _load(connection, table, folder) for table in tables if table.name in NAMES}
+            for name in daily:
+                await connection.execute(f"ALTER TABLE {name} ENABLE TRIGGER USER")
+            return rows
+    finally:
+        await connection.close()
+
+
+async def recount(dsn: str) -> None:
+    """Make the rollups anew from what the tables hold."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        await connection.execute("SELECT recount_rollups()", timeout=COPY_S)
     finally:
         await connection.close()
 

@@ -4,21 +4,23 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
-import msgspec
-
 from pointsman.contracts.balancer import Algorithm, BalancerStatus, PoolStatus
 from pointsman.contracts.errors import invalid
 from pointsman.contracts.record import POOL_DEFAULT
 from pointsman.contracts.statistics import (
+    DayBefore,
     HourCount,
     HourStatistics,
     LoadBalancerStatistics,
+    ServerFigures,
     StatisticsQuery,
     TopServer,
+    TypeFigures,
 )
 from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
+from pointsman.services.statistics.spans import HOUR_MS, Range, ceiling, day_before
+from pointsman.services.statistics.tally import Counted, Served
 
-HOUR_MS = 3_600_000
 HOURS = range(24)
 RANGE_DAYS_MAX = 90
 RANGE_MS_MAX = RANGE_DAYS_MAX * DAY_MS
@@ -28,60 +30,17 @@ WINDOW = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 UNIT_MS = {"s": 1_000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
 
-class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """[start, end) in ms since the epoch."""
-
-    start: int
-    end: int
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean and percentiles of durations in ms; all None when there are none."""
-
-    mean: float | None = None
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-
-
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks that ended in a range or hour. `retried` needed more than one attempt, or a retry by hand."""
-
-    successful: int = 0
-    failed: int = 0
-    timed_out: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    run: Spread = Spread()
-    wait: Spread = Spread()
-
-    @property
-    def total(self) -> int:
-        return self.successful + self.failed + self.timed_out + self.cancelled
-
-
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """Attempts that a server ended in a range. Lost and cancelled ones say nothing of it and are in neither count."""
-
-    server_id: str
-    successes: int = 0
-    failures: int = 0
-    run: Spread = Spread()
-
-    @property
-    def processed(self) -> int:
-        return self.successes + self.failures
-
-
 def range_of(query: StatisticsQuery, now_ms: int) -> Range:
-    """The day or range asked for, else today; raises 400."""
+    """The day or range asked for, else today; without an end it has all of the running hour. Raises 400."""
     if query.from_ms is None and query.to_ms is None:
         return day_range(query.date, now_ms)
     if query.date is not None:
         raise invalid("date", "give either date or from and to")
     if query.from_ms is None:
         raise invalid("from", "required with to")
-    return _checked(query.from_ms, now_ms + 1 if query.to_ms is None else query.to_ms)
+    return _checked(
+        query.from_ms, max(query.from_ms, ceiling(now_ms + 1, HOUR_MS)) if query.to_ms is None else query.to_ms
+    )
 
 
 def day_range(day: str | None, now_ms: int) -> Range:
@@ -115,9 +74,65 @@ def trend(created: Mapping[int, int]) -> tuple[HourCount, ...]:
     return tuple(HourCount(hour=hour, tasks=created.get(hour, 0)) for hour in HOURS)
 
 
-def breakdown(created: Mapping[int, int], ended: Mapping[int, Ended]) -> tuple[HourStatistics, ...]:
-    """Always 24 hours."""
-    return tuple(_hour(hour, created.get(hour, 0), ended.get(hour, Ended())) for hour in HOURS)
+def breakdown(day: Range, hours: Mapping[int, Counted], running: Counted, now_ms: int) -> tuple[HourStatistics, ...]:
+    """Always 24 hours. `hours` by their start, those of the day before too; `running` is what the running hour is
+    compared with."""
+    return tuple(_hour(day.start + hour * HOUR_MS, hours, running, now_ms) for hour in HOURS)
+
+
+def running_hour(now_ms: int) -> Range:
+    """The part of the day before with which the running hour is compared."""
+    start = now_ms - now_ms % HOUR_MS
+    return day_before(Range(start=start, end=start + HOUR_MS), now_ms)
+
+
+def day_before_of(span: Range, counted: Counted) -> DayBefore:
+    ended = counted.ended
+    return DayBefore(
+        from_ms=span.start,
+        to_ms=span.end,
+        created=counted.created,
+        completed=ended.total,
+        successful=ended.successful,
+        failed=ended.failed + ended.timed_out,
+        cancelled=ended.cancelled,
+        retried=ended.retried,
+    )
+
+
+def type_figures(name: str, counted: Counted) -> TypeFigures:
+    ended = counted.ended
+    return TypeFigures(
+        type=name,
+        total_tasks=counted.created,
+        successful_tasks=ended.successful,
+        failed_tasks=ended.failed,
+        retried_tasks=ended.retried,
+        cancelled_tasks=ended.cancelled,
+        timeout_tasks=ended.timed_out,
+        success_rate=success_rate(ended.successful, ended.successful + ended.failed + ended.timed_out),
+        average_processing_time=ended.run.mean,
+        p50=ended.run.p50,
+        p95=ended.run.p95,
+        p99=ended.run.p99,
+        wait_p50=ended.wait.p50,
+        wait_p95=ended.wait.p95,
+        wait_p99=ended.wait.p99,
+    )
+
+
+def server_figures(served: Served) -> ServerFigures:
+    return ServerFigures(
+        server_id=served.server_id,
+        tasks_processed=served.processed,
+        success_count=served.successes,
+        failure_count=served.failures,
+        success_rate=success_rate(served.successes, served.processed),
+        average_processing_time=served.run.mean,
+        p50=served.run.p50,
+        p95=served.run.p95,
+        p99=served.run.p99,
+    )
 
 
 def top_servers(servers: Sequence[Served]) -> tuple[TopServer, ...]:
@@ -172,20 +187,36 @@ def _algorithm(pools: Mapping[str, PoolStatus]) -> str:
     return pool.algorithm if pool else Algorithm.RESPONSE_TIME
 
 
-def _hour(hour: int, created: int, ended: Ended) -> HourStatistics:
+def _hour(start: int, hours: Mapping[int, Counted], running: Counted, now_ms: int) -> HourStatistics:
+    hour, counted = start // HOUR_MS % 24, hours.get(start, Counted())
+    ended = counted.ended
     return HourStatistics(
         hour=hour,
         period=f"{hour:02}:00-{hour + 1:02}:00",
-        created=created,
+        created=counted.created,
         completed=ended.total,
         successful=ended.successful,
         failed=ended.failed + ended.timed_out,
-        tasks=created,
+        tasks=counted.created,
         average_time=ended.run.mean,
         p50=ended.run.p50,
         p95=ended.run.p95,
         p99=ended.run.p99,
+        wait_p50=ended.wait.p50,
+        wait_p95=ended.wait.p95,
+        wait_p99=ended.wait.p99,
+        retried=ended.retried,
+        vs=_hour_before(start, hours, running, now_ms),
     )
+
+
+def _hour_before(start: int, hours: Mapping[int, Counted], running: Counted, now_ms: int) -> DayBefore | None:
+    """None for hours yet to come."""
+    if start > now_ms:
+        return None
+    span = day_before(Range(start=start, end=start + HOUR_MS), now_ms)
+    is_running = start + HOUR_MS > now_ms
+    return day_before_of(span, running if is_running else hours.get(span.start, Counted()))
 
 
 def _midnight(day: str) -> int:
