@@ -218,10 +218,7 @@ class WorldSource:
         self.tell_raw = tell
         self.world = world
         self.snapshots_wanted = 0
-
-    @property
-    def bus(self) -> Bus | None:
-        return None
+        self.bus: Bus | None = None
 
     async def run(self) -> None:
         await asyncio.Event().wait()

@@ -6,6 +6,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from pointsman.client.bus import Bus
 from pointsman.tui.app import Cockpit
 from pointsman.tui.options import Address, Options
 from tests.support.cockpit_world import World, WorldSource
@@ -41,13 +42,20 @@ class Seat:
 
 @asynccontextmanager
 async def cockpit(
-    world: World | None = None, size: tuple[int, int] = (120, 36), *, started: bool = True, **options: Any
+    world: World | None = None,
+    size: tuple[int, int] = (120, 36),
+    *,
+    started: bool = True,
+    bus: Bus | None = None,
+    **options: Any,
 ) -> AsyncIterator[Seat]:
+    """`bus` is where the cockpit asks; without one it has no client."""
     made: list[WorldSource] = []
     shown = world or World()
 
     def source(tell: Any) -> WorldSource:
         made.append(WorldSource(tell, shown))
+        made[0].bus = bus
         return made[0]
 
     def nowhere() -> Address:

@@ -121,6 +121,11 @@ class Ring:
         """As it is shown."""
         return (self._shown if self._paused is None else self._paused[0]).get(task_id)
 
+    def would_show(self, seen: Sighting, now_ms: int) -> bool:
+        """Whether it changes what is shown."""
+        known = self._held.get(seen.id)
+        return seen.id in self._shown or self._shows(merged(known, seen) if known else seen, now_ms)
+
     def _shows(self, seen: Sighting, now_ms: int) -> bool:
         return is_on(self.tab, seen) and matches(seen, self.terms, now_ms)
 

@@ -72,6 +72,10 @@ class Tail:
         for subscription in subscriptions:
             await subscription.unsubscribe()
 
+    def abandon(self) -> None:
+        """The bus is gone, and what was subscribed with it."""
+        self._subscriptions, self._bus = [], None
+
     async def _on_task(self, message: Message) -> None:
         if message.data and self._may_read():
             self._take(of_record(_RECORD.decode(message.data), with_payload=self.with_payload))

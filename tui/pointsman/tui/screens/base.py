@@ -75,7 +75,7 @@ class CockpitScreen(Screen[None]):
 
     def draw_all(self) -> None:
         """The lines around, then the screen itself."""
-        if not self.is_mounted or not self.size:
+        if not self.query(TopBar) or not self.size:
             return
         self.draw_top()
         if self.is_too_small:
@@ -88,9 +88,9 @@ class CockpitScreen(Screen[None]):
 
     def draw_top(self) -> None:
         """The top bar alone: what the clock changes."""
-        bar = self.query_one(TopBar)
-        bar.styles.background = self.cockpit.context_color
-        bar.show([top_line(self.model, self.cockpit.moment, self.size.width)])
+        for bar in self.query(TopBar):
+            bar.styles.background = self.cockpit.context_color
+            bar.show([top_line(self.model, self.cockpit.moment, self.size.width)])
 
     def _draw_replay(self) -> None:
         replaying = self.cockpit.replaying

@@ -1,0 +1,72 @@
+"""Screens that ask the cluster for more than frames tell: in the background, with a time limit, one question at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic, time
+
+import msgspec
+
+from pointsman.client.bus import BusError, BusTimeout, NoResponders
+from pointsman.client.client import Client
+from pointsman.contracts.errors import PointsmanError
+from pointsman.tui.asked import Asked
+from pointsman.tui.screens.base import CockpitScreen
+
+TIMEOUT_S = 10.0
+
+
+class AskingScreen(CockpitScreen):
+    def ask[T](
+        self,
+        asked: Asked[T],
+        question: Callable[[Client], Awaitable[T]],
+        then: Callable[[T], None] | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Ask unless the same is being asked; `anew` gives up on the question before. Never raises."""
+        if asked.is_busy and not anew:
+            return
+        client = self.cockpit.client
+        if client is None:
+            asked.failed("not connected", monotonic(), 1000 * time())
+            return
+        asked.began(monotonic())
+        self.run_worker(
+            self._asking(asked, asked.asks, question(client), then), group=f"ask {asked.what}", exit_on_error=False
+        )
+        self.set_timer(TIMEOUT_S / 20, self.cockpit.wake)
+
+    async def _asking[T](
+        self, asked: Asked[T], number: int, question: Awaitable[T], then: Callable[[T], None] | None
+    ) -> None:
+        why, answer = "", None
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await question
+        except (PointsmanError, BusError, TimeoutError, msgspec.MsgspecError) as error:
+            why = why_of(error)
+        if number != asked.asks:
+            return
+        if answer is None:
+            asked.failed(why, monotonic(), 1000 * time())
+        else:
+            asked.came(answer, monotonic())
+            if then is not None:
+                then(answer)
+        self.cockpit.wake()
+
+
+def why_of(error: Exception) -> str:
+    """What failed, for people."""
+    match error:
+        case PointsmanError():
+            return error.detail
+        case NoResponders():
+            return "nobody answers"
+        case BusTimeout() | TimeoutError():
+            return "no answer in time"
+        case BusError():
+            return f"the bus: {str(error) or type(error).__name__}"
+        case _:
+            return f"not understood: {error}"
