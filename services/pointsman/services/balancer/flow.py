@@ -1,6 +1,7 @@
 """What flows through the leader, counted as it folds: a few additions per event. No clock; handed out by `take`."""
 
 from collections.abc import Callable
+from math import log, log1p
 from random import Random
 
 from pointsman.contracts.events import ENDINGS, Kind
@@ -12,6 +13,7 @@ from pointsman.services.balancer.entry import Entry
 
 FAILED = frozenset({"failed", "timed-out"})
 OTHER_TYPES = ""
+SKIPPED_MAX = 1e15
 
 
 class Tally:
@@ -25,12 +27,26 @@ class Tally:
 
 
 class Counts:
-    """What happened since the counts before. `types` holds done and failed attempts."""
+    """What happened since the counts before. `types` holds done and failed attempts; the event that is the `keep_at`th
+    to happen goes into the sample."""
 
-    __slots__ = ("ended", "happened", "retried", "runs", "sample", "servers", "submitted", "types", "waits")
+    __slots__ = (
+        "ended",
+        "happened",
+        "keep_at",
+        "retried",
+        "runs",
+        "sample",
+        "servers",
+        "submitted",
+        "types",
+        "waits",
+        "weight",
+    )
 
     def __init__(self) -> None:
         self.submitted = self.retried = self.happened = 0
+        self.keep_at, self.weight = 1, 1.0
         self.ended: dict[Status, int] = {}
         self.waits: Histogram = {}
         self.runs: Histogram = {}
@@ -52,10 +68,12 @@ class Flow:
 
     def submitted(self, entry: Entry, at: int) -> None:
         """Accepted, or retried by hand."""
-        self._counts.submitted += 1
-        if (slot := self._slot()) is not None:
+        counts = self._counts
+        counts.submitted += 1
+        counts.happened += 1
+        if counts.happened >= counts.keep_at:
             kind, status = Kind.SUBMITTED, Status.PENDING
-            self._keep(slot, Sample(at=at, task_id=entry.id, kind=kind, type=entry.shape.type, status=status))
+            self._keep(Sample(at=at, task_id=entry.id, kind=kind, type=entry.shape.type, status=status))
 
     def leased(self, entry: Entry, held: Lease | None, lease: Lease) -> None:
         """The entry's lease went on from `held`: an attempt began, or ended and is tried again."""
@@ -79,8 +97,9 @@ class Flow:
             if attempt.number <= known:
                 break
             self._attempt(head.spec.type, attempt)
-        if (slot := self._slot()) is not None:
-            self._keep(slot, _end(head, entry, lease, now))
+        counts.happened += 1
+        if counts.happened >= counts.keep_at:
+            self._keep(_end(head, entry, lease, now))
 
     def _started(self, entry: Entry, current: CurrentAttempt) -> None:
         counts, waited_ms = self._counts, max(0, current.started_at - entry.due)
@@ -88,7 +107,8 @@ class Flow:
             bucket = bucket_of(waited_ms)
             counts.waits[bucket] = counts.waits.get(bucket, 0) + 1
         self._tally(current.server_id).started += 1
-        if (slot := self._slot()) is not None:
+        counts.happened += 1
+        if counts.happened >= counts.keep_at:
             sample = Sample(
                 at=current.started_at,
                 task_id=entry.id,
@@ -99,15 +119,17 @@ class Flow:
                 waited_ms=waited_ms,
                 status=Status.PROCESSING,
             )
-            self._keep(slot, sample)
+            self._keep(sample)
 
     def _ended(self, entry: Entry, attempts: tuple[Attempt, ...], known: int) -> None:
+        counts = self._counts
         for attempt in reversed(attempts):
             if attempt.number <= known:
                 return
-            self._counts.retried += 1
+            counts.retried += 1
             self._attempt(entry.shape.type, attempt)
-            if (slot := self._slot()) is not None:
+            counts.happened += 1
+            if counts.happened >= counts.keep_at:
                 sample = Sample(
                     at=attempt.finished_at,
                     task_id=entry.id,
@@ -118,7 +140,7 @@ class Flow:
                     ms=attempt.finished_at - attempt.started_at,
                     status=Status.PENDING,
                 )
-                self._keep(slot, sample)
+                self._keep(sample)
 
     def _attempt(self, task_type: str, attempt: Attempt) -> None:
         """What a server did; lost attempts that are no fault of it, and cancelled ones, have no run."""
@@ -150,22 +172,18 @@ class Flow:
             found = types.setdefault(name if len(types) < TYPES_MAX else OTHER_TYPES, [0, 0])
         return found
 
-    def _slot(self) -> int | None:
-        """Where in the sample this event goes, if it does (Vitter's algorithm R)."""
+    def _keep(self, sample: Sample) -> None:
+        """Into the sample, in place of another when it is full; which event is the next to be kept (Li's algorithm L)."""
         counts = self._counts
-        seen = counts.happened
-        counts.happened = seen + 1
-        if seen < SAMPLE_MAX:
-            return seen
-        slot = int(self._random() * (seen + 1))
-        return slot if slot < SAMPLE_MAX else None
-
-    def _keep(self, slot: int, sample: Sample) -> None:
-        kept = self._counts.sample
-        if slot == len(kept):
-            kept.append(sample)
+        if len(counts.sample) < SAMPLE_MAX:
+            counts.sample.append(sample)
+            counts.keep_at += 1
         else:
-            kept[slot] = sample
+            counts.sample[int(self._random() * SAMPLE_MAX)] = sample
+        if len(counts.sample) == SAMPLE_MAX:
+            counts.weight *= (1 - self._random()) ** (1 / SAMPLE_MAX)
+            skipped = log(1 - self._random()) / log1p(-counts.weight) if counts.weight < 1 else 0.0
+            counts.keep_at = counts.happened + int(min(skipped, SKIPPED_MAX)) + 1
 
 
 def _end(head: TaskHead, entry: Entry | None, lease: Lease | None, now: int) -> Sample:

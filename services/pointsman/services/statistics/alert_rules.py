@@ -149,7 +149,7 @@ def storage_short(facts: Facts) -> Iterator[Cause]:
         detail = f"the broker keeps nothing: {storage.refusal}"
         yield Cause(CRITICAL, "storage", "", detail, "overview", after_ms=SETTLING_MS)
     elif storage.used_share is not None and storage.used_share > STORAGE_FULL_ABOVE:
-        detail = f"{storage.used_share:.0%} of what the broker may store is in use"
+        detail = f"{100 * storage.used_share:.0f} % of what the broker may store is in use"
         yield Cause(CRITICAL, "storage", "", detail, "overview")
 
 
@@ -185,7 +185,7 @@ def _fails(done: int, failed: int) -> bool:
 
 
 def _failing(done: int, failed: int) -> str:
-    return f"failed attempts {failed / (done + failed):.1%} in {LONG_S} s (limit {FAILING_ABOVE:.0%})"
+    return f"failed attempts {100 * failed / (done + failed):.1f} % in {LONG_S} s (limit {100 * FAILING_ABOVE:.0f} %)"
 
 
 def _trouble(error: str | None, failures: int) -> str:

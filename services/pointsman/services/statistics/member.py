@@ -5,7 +5,15 @@ import msgspec
 from pointsman.contracts.flow import ServerFlow, quantile
 from pointsman.contracts.frames import ServerPulse, ServerRow
 from pointsman.contracts.server import HealthState, ServerAdmin, ServerConfig, ServerHealth
-from pointsman.services.statistics.flow_windows import LONG_S, LONG_STEP_S, SHORT_S, long_slot, short_slot, shown_rate
+from pointsman.services.statistics.flow_windows import (
+    KNOWN_MS,
+    LONG_S,
+    LONG_STEP_S,
+    SHORT_S,
+    long_slot,
+    short_slot,
+    shown_rate,
+)
 from pointsman.services.statistics.windows import Spread, Sums
 
 FAILURES_MAX = {HealthState.NEW: 5, HealthState.SUSPECT: 3}
@@ -96,7 +104,7 @@ class Member:
         done, failed, mine, slots = self.long.total
         p95 = quantile(self.runs.total, 0.95)
         self.rates = Rates(
-            done_per_s=shown_rate(self.done.total[0] * 1000 / span_ms) if span_ms else None,
+            done_per_s=shown_rate(self.done.total[0] * 1000 / span_ms) if span_ms >= KNOWN_MS else None,
             run_p95=None if p95 is None else round(p95),
             error_rate=round(failed / (done + failed), SHARE_DIGITS) if done + failed else None,
             share=round(mine / started, SHARE_DIGITS) if started else None,
