@@ -134,7 +134,7 @@ def test_what_others_say_is_passed_on() -> None:
     [
         (Archive(NOW, answers=False), "archive-away", "the history service does not answer: finished tasks wait in the broker"),
         (Archive(NOW, is_away=True, backlog=1), "archive-away", "Postgres cannot be reached: 1 record waits for the archive"),
-        (Archive(NOW, backlog=9_999, lag_ms=180_000), "archive-late", "9,999 records wait for the archive, the oldest for 3 min"),
+        (Archive(NOW, backlog=999, lag_ms=180_000), "archive-late", "999 records wait for the archive, the oldest for 3 min"),
     ],
 )  # fmt: skip
 def test_the_archive_is_told_when_it_is_away_or_late(archive: Archive, kind: str, detail: str) -> None:
