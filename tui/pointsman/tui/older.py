@@ -41,4 +41,4 @@ class Older:
             return ""
         about = "about " if self.first.total_is_estimate else ""
         total = "" if self.first.total is None else f" of {about}{number(self.first.total)} found"
-        return f"history, page {self.pages}{total}{', G for older' if self.is_more else ''}"
+        return f"history, page {self.pages}{total}{', L for older' if self.is_more else ''}"

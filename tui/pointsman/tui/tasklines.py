@@ -89,11 +89,11 @@ def order_text(held: int, *, is_paused: bool, missed: int) -> Piece:
     return f"newest first, {number(held)} held", Role.DIM
 
 
-def source_text(happened: int, *, is_tailing: bool, dropped: int) -> str:
+def source_text(shown: int, happened: int, *, is_tailing: bool, dropped: int) -> str:
     """Where the list comes from, and what it leaves out."""
     if is_tailing:
         return f"every change, {number(dropped)} dropped" if dropped else "every change"
-    return f"sample, {number(min(20, happened))} of {number(happened)} shown" if happened else "sample"
+    return f"sample, {number(shown)} of {number(happened)} shown" if happened else "sample"
 
 
 def query_of(tab: Tab, text: str) -> str:

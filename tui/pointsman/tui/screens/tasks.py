@@ -6,11 +6,11 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import Input
 
 from pointsman.client.bus import Bus, BusError
-from pointsman.contracts.filters import FilterError, Term, parse
+from pointsman.contracts.filters import Term, parse
 from pointsman.contracts.frames import Sample
+from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.search import TaskPage
 from pointsman.tui import tasklines
 from pointsman.tui.copying import copy
@@ -18,11 +18,12 @@ from pointsman.tui.looks import Role
 from pointsman.tui.messages import RowChosen, RowHighlighted
 from pointsman.tui.older import Older
 from pointsman.tui.ring import Ring, Tab
-from pointsman.tui.screens.asking import AskingScreen
 from pointsman.tui.screens.explain import ExplainScreen
+from pointsman.tui.screens.filtering import FilteringScreen
 from pointsman.tui.screens.payload import PayloadScreen
 from pointsman.tui.screens.trace import TraceScreen
 from pointsman.tui.sighting import Sighting, of_sample, of_task
+from pointsman.tui.suggesting import suggestion
 from pointsman.tui.tail import Tail
 from pointsman.tui.widgets.filter_input import FilterInput
 from pointsman.tui.widgets.lines import Lines, Span, line
@@ -43,14 +44,8 @@ COLUMNS = (
 EXAMPLE = "type:resize-* state:failed server:srv-1 try>1 wait>5s error:timeout since:15m payload.user:42"
 
 
-class TasksScreen(AskingScreen):
+class TasksScreen(FilteringScreen):
     NAME = "tasks"
-    AUTO_FOCUS = "LiveTable"
-    DEFAULT_CSS = """
-    TasksScreen #empty { height: 1fr; display: none; }
-    TasksScreen.-empty #empty { display: block; }
-    TasksScreen.-empty LiveTable { height: 1; }
-    """
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("slash", "edit_filter", "Filter", key_display="/", id="tasks.filter"),
         Binding("tab", "next_tab(1)", "State", key_display="tab", id="tasks.tab"),
@@ -58,37 +53,23 @@ class TasksScreen(AskingScreen):
         Binding("p", "pause", "Pause", id="tasks.pause"),
         Binding("e", "explain", "Explain", id="tasks.explain"),
         Binding("i", "payload", "Input/result", show=False, id="tasks.payload"),
-        Binding("o", "older", "Older", show=False, id="tasks.older"),
+        Binding("L", "older", "Older", show=False, id="tasks.older"),
         Binding("y", "copy_id", "Copy the id", show=False, id="tasks.copy"),
         Binding("Y", "copy_command", "Copy the command", show=False, id="tasks.copy_command"),
-        Binding("escape", "clear_filter", "No filter", show=False, id="tasks.clear"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.ring = Ring()
-        self.text = ""
         self.older = Older()
-        self._complaint = ""
-        self._text_before = ""
         self._newest: Sample | None = None
         self._tail = Tail(self._take, lambda seen: self.ring.would_show(seen, self._now_ms))
 
     def body(self) -> ComposeResult:
         yield Lines(id="tabs")
         yield Lines(id="filter")
-        yield FilterInput(self.seen_values, placeholder=EXAMPLE)
+        yield FilterInput(lambda text: suggestion(text, self.seen_values()), placeholder=EXAMPLE)
         yield LiveTable(COLUMNS, id="tasks", markable=True)
-        yield Lines(id="empty")
-
-    @property
-    def table(self) -> LiveTable:
-        return self.query_one("#tasks", LiveTable)
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """The ids that a verb acts on."""
-        return self.table.chosen
 
     def seen_values(self) -> Mapping[str, set[str]]:
         """What a filter can be completed with."""
@@ -104,14 +85,13 @@ class TasksScreen(AskingScreen):
         self._take_samples()
         self._follow()
         ids, table = self.ring.ids(), self.table
-        self.set_class(not ids, "-empty")
+        table.empty = self._empty_lines()
         stays_on_top = table.cursor is None or (bool(table.keys) and table.cursor == table.keys[0])
         table.show(ids, self._version, self._cells)
         if stays_on_top and ids and not self.ring.is_paused:
             table.go_to(ids[0])
         self.query_one("#tabs", Lines).show([self._tabs_line()])
         self.query_one("#filter", Lines).show([self._filter_line(len(ids))])
-        self.query_one("#empty", Lines).show([] if ids else self._empty_lines())
 
     def _version(self, task_id: str) -> tuple[object, ...]:
         seen = self.ring.get(task_id)
@@ -128,12 +108,14 @@ class TasksScreen(AskingScreen):
         return [*tabs, *line("  ", order)] if fits else tabs
 
     def _filter_line(self, shown: int) -> list[Span]:
-        if self._complaint:
-            return line((f" {self._complaint}", Role.WARN))
+        if self.complaint:
+            return line((f" {self.complaint}", Role.WARN))
         if said := self.older.asked.said(self.cockpit.moment.now):
             return line(" ", said)
         is_tailing = self._tail.is_open_on is not None
-        source = tasklines.source_text(self.model.happened, is_tailing=is_tailing, dropped=self._tail.dropped)
+        source = tasklines.source_text(
+            self.model.sampled, self.model.happened, is_tailing=is_tailing, dropped=self._tail.dropped
+        )
         paused = tasklines.order_text(0, is_paused=True, missed=self.ring.missed)[0] if self.ring.is_paused else ""
         marked = f"marked {len(self.table.marks)}" if self.table.marks else ""
         parts = (f"filter {self.text or 'none (/)'}", paused, f"{shown:,} shown", marked, source, self.older.said())
@@ -146,14 +128,14 @@ class TasksScreen(AskingScreen):
             return [
                 [],
                 line("   none of the tasks seen matches"),
-                line("   esc shows all again, o asks for older ones"),
+                line("   esc shows all again, L asks for older ones"),
             ]
         return [
             [],
             line("   no task has been seen yet"),
             [],
             line("   submit one              press n, or pointsman task submit"),
-            line("   look for older ones     press o"),
+            line("   look for older ones     press L"),
         ]
 
     def _take_samples(self) -> None:
@@ -186,7 +168,7 @@ class TasksScreen(AskingScreen):
     def _follow(self) -> None:
         if self._wanted_bus is not self._tail.is_open_on:
             self.run_worker(self._open_tail(), group="tail", exclusive=True, exit_on_error=False)
-        if self.cockpit.client is not None and not self.older.asked.asks:
+        if self.is_current and self.cockpit.client is not None and not self.older.asked.asks:
             self.action_older()
 
     async def _open_tail(self) -> None:
@@ -244,45 +226,23 @@ class TasksScreen(AskingScreen):
     def _open(self, event: RowChosen) -> None:
         self.app.push_screen(TraceScreen(event.key))
 
-    def action_edit_filter(self) -> None:
-        self._text_before = self.text
-        self.query_one(FilterInput).open(self.text)
+    def filter_by(self, text: str) -> None:
+        self._look_for(self.ring.tab, text, parse(text))
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        if not event.input.display:
-            return
-        try:
-            terms = parse(event.value)
-        except FilterError as error:
-            self._complaint = error.detail
-            self.cockpit.wake()
-        else:
-            self._complaint = ""
-            self._look_for(self.ring.tab, event.value.strip(), terms)
+    def filter_entered(self) -> None:
+        self.action_older()
 
-    @on(Input.Submitted)
-    def _entered(self) -> None:
-        if not self._complaint:
-            self._close_filter()
-            self.action_older()
+    def go_back(self) -> bool:
+        if super().go_back():
+            return True
+        if self.ring.tab is Tab.ALL:
+            return False
+        self.action_show_tab(Tab.ALL)
+        return True
 
-    def action_leave_filter(self) -> None:
-        self._complaint = ""
-        self._close_filter()
-        self._look_for(self.ring.tab, self._text_before, parse(self._text_before))
-
-    def _close_filter(self) -> None:
-        self.query_one(FilterInput).close()
-        self.table.focus()
-
-    def action_clear_filter(self) -> None:
-        self._look_for(Tab.ALL, "", ())
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "clear_filter":
-            return bool(self.text) or self.ring.tab is not Tab.ALL
-        return super().check_action(action, parameters)
+    def point_at(self, subject: str) -> None:
+        """A task, or a type of tasks."""
+        self.show_matching(f"id:{subject}" if is_task_id(subject) else f'type:"{subject}"')
 
     def action_pause(self) -> None:
         if self.ring.is_paused:
