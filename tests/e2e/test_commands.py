@@ -39,13 +39,13 @@ async def test_tasks_are_listed_read_cancelled_and_retried(admin: Rest, fleet: F
     only = await run("task", "list", "labels.for:command", "-o", "jsonl", "--status", "done", data_dir=system.data_dir)
     assert [json.loads(line)["id"] for line in only.splitlines()] == [ended["id"]]
     assert "PENDING" in await run("task", "list", f"pool:{fleet.pool}", "--limit", "1", data_dir=system.data_dir)
-    shown = json.loads(await run("task", "get", ended["id"], data_dir=system.data_dir))
+    shown = json.loads(await run("task", "get", ended["id"], "-o", "json", data_dir=system.data_dir))
     assert (shown["result"], shown["payload"]) == (ended["result"], ended["payload"])
     await run("task", "cancel", waiting, "--reason", "enough", data_dir=system.data_dir)
     assert (await admin.task(waiting))["status"] == "CANCELLED"
     await run("task", "retry", waiting, data_dir=system.data_dir)
     assert (await admin.task(waiting))["generation"] == 2
-    assert "there are id, type" in await run("task", "list", "colour:red", data_dir=system.data_dir, expect=1)
+    assert "there are id, type" in await run("task", "list", "colour:red", data_dir=system.data_dir, expect=2)
     await run("task", "cancel", waiting, data_dir=system.data_dir)
 
     async def is_written_down() -> bool:

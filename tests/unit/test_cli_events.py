@@ -2,13 +2,9 @@
 
 import json
 
-import click
-import pytest
-
-from pointsman.cli import tailing
+from pointsman.cli import streaming, tailing
 from pointsman.contracts.events import Kind, TaskEvent
 from pointsman.contracts.lifecycle import Status
-from pointsman.services.runtime.feed import Cursor
 
 EVENT = TaskEvent(
     event=Kind.ATTEMPT_ENDED, task_id="task_1", status=Status.PENDING, at=1_000, generation=1, attempt=2,
@@ -17,18 +13,17 @@ EVENT = TaskEvent(
 
 
 def test_a_line_says_when_what_and_why_and_cannot_steer_the_terminal() -> None:
-    line = tailing.LINES["table"]("1-2", EVENT)
+    line = tailing.shown("table", "1-2", EVENT)
     assert line.startswith("1970-01-01 00:00:01.000Z  attempt-ended  task_1  attempt 2  gpu-1  failed  HTTP 500  no ")
     assert line.isprintable()
 
 
 def test_json_lines_carry_the_cursor() -> None:
-    line = json.loads(tailing.LINES["jsonl"]("1-2", EVENT))
+    line = json.loads(tailing.shown("jsonl", "1-2", EVENT))
     assert (line["cursor"], line["taskId"], line["error"]) == ("1-2", "task_1", "no\n\x1b[31mroom")
 
 
 def test_a_cursor_is_two_numbers() -> None:
-    assert tailing.cursor_of("12-34") == Cursor(12, 34)
+    assert streaming.CURSOR.fullmatch("12-34")
     for wrong in ("", "12", "1-2-3", "-1-2", "1-２", "9" * 20 + "-1"):
-        with pytest.raises(click.BadParameter):
-            tailing.cursor_of(wrong)
+        assert not streaming.CURSOR.fullmatch(wrong)

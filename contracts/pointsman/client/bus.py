@@ -31,6 +31,10 @@ class BusDown(BusError):
     """Not connected: certainly not sent, or not known to be sent."""
 
 
+class BusDenied(BusError):
+    """The broker does not let us in, or not do this: certainly not executed."""
+
+
 class Subscription(Protocol):
     async def unsubscribe(self) -> None:
         """Take no more messages; those already received are dropped."""

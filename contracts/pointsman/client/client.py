@@ -1,14 +1,12 @@
 """The typed client: `Client(bus, actor).tasks.submit(...)`; every answer is a contract struct, every refusal an error."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 
-from pointsman.client.bus import Bus
-from pointsman.client.call import call
-from pointsman.client.events import life
-from pointsman.client.wait import until_terminal
+from pointsman.client.bus import Bus, Message
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.alerts import AlertList, ListedAlert
 from pointsman.contracts.balancer import AlgorithmAnswer, AlgorithmRequest, BalancerStatus
@@ -90,16 +88,25 @@ from pointsman.contracts.task import (
 )
 
 
+class Call(Protocol):
+    """How one request is made; `pointsman.client.call.call` where there is an event loop."""
+
+    def __call__(
+        self, bus: Bus, subject: str, data: bytes, actor: Actor, *, headers: dict[str, str] | None = None
+    ) -> Awaitable[Message]: ...
+
+
 class _Verbs:
     """One service's verbs as one actor."""
 
-    def __init__(self, bus: Bus, actor: Actor, service: str) -> None:
+    def __init__(self, bus: Bus, actor: Actor, service: str, call: Call) -> None:
         self._bus = bus
         self._actor = actor
         self._service = service
+        self._call = call
 
     async def _ask[T](self, name: str, request: Request, answer: type[T], headers: dict[str, str] | None = None) -> T:
-        message = await call(self._bus, verb(self._service, name), encode(request), self._actor, headers=headers)
+        message = await self._call(self._bus, verb(self._service, name), encode(request), self._actor, headers=headers)
         return msgspec.json.decode(message.data, type=answer)
 
 
@@ -122,11 +129,15 @@ class Tasks(_Verbs):
 
     async def wait(self, task_id: str, timeout_s: float) -> Task:
         """The ended task, or the task as it stands after `timeout_s`."""
+        from pointsman.client.wait import until_terminal
+
         message = await until_terminal(self._bus, self._actor, task_id, timeout_s)
         return msgspec.json.decode(message.data, type=Task)
 
     async def events(self, task_id: str) -> AsyncIterator[TaskEvent]:
         """What has happened to the task, then what happens, until it has ended."""
+        from pointsman.client.events import life
+
         async with aclosing(life(self._bus, self._actor, task_id)) as told:
             async for one in told:
                 if one is not None:
@@ -164,7 +175,7 @@ class Servers(_Verbs):
     async def revision(self, server_id: str) -> int:
         """What an order is guarded by: it moves with every change of the configuration and every order."""
         asked = encode(ServerId(id=server_id))
-        message = await call(self._bus, verb(self._service, "get"), asked, self._actor)
+        message = await self._call(self._bus, verb(self._service, "get"), asked, self._actor)
         return int(message.headers[HEADER_REVISION])
 
     async def maintain(
@@ -301,13 +312,22 @@ class History(_Verbs):
 
 
 class Client:
-    def __init__(self, bus: Bus, actor: Actor) -> None:
+    def __init__(self, bus: Bus, actor: Actor, call: Call | None = None) -> None:
+        ask = call or _usual_call()
         self.bus = bus
-        self.tasks = Tasks(bus, actor, "task")
-        self.servers = Servers(bus, actor, "registry")
-        self.balancer = Balancer(bus, actor, "balancer")
-        self.pools = Pools(bus, actor, "balancer")
-        self.types = Types(bus, actor, "balancer")
-        self.limits = Limits(bus, actor, "balancer")
-        self.statistics = Statistics(bus, actor, "statistics")
-        self.history = History(bus, actor, "history")
+        self.actor = actor
+        self.tasks = Tasks(bus, actor, "task", ask)
+        self.servers = Servers(bus, actor, "registry", ask)
+        self.balancer = Balancer(bus, actor, "balancer", ask)
+        self.pools = Pools(bus, actor, "balancer", ask)
+        self.types = Types(bus, actor, "balancer", ask)
+        self.limits = Limits(bus, actor, "balancer", ask)
+        self.statistics = Statistics(bus, actor, "statistics", ask)
+        self.history = History(bus, actor, "history", ask)
+
+
+def _usual_call() -> Call:
+    """Imported only where it is used, as it brings the event loop."""
+    from pointsman.client.call import call
+
+    return call

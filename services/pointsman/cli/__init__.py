@@ -1,1 +1,3 @@
 """The command line."""
+
+from pointsman.cli import quick as quick

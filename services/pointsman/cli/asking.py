@@ -1,72 +1,179 @@
-"""How a command asks a running system: found by its data folder or the settings, as an operator of this machine."""
+"""How a command asks a running system and shows the answer; a refusal is one line and the exit code of its kind."""
 
-import asyncio
 import getpass
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
-from pointsman.cli import options
-from pointsman.client import nats_bus
-from pointsman.client.bus import BusError
+from pointsman.cli import options, output, place
+from pointsman.cli.contexts import ContextError
+from pointsman.cli.quick import without
+from pointsman.client import blocking
+from pointsman.client.bus import BusDenied, BusError, BusTimeout
 from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import Request
 from pointsman.contracts.errors import PointsmanError, from_validation
 
 if TYPE_CHECKING:
-    from pointsman.services.runtime.settings import Settings
+    from pointsman.cli.given import Given
+    from pointsman.cli.output import Style, View
+    from pointsman.cli.place import Place
+    from pointsman.client.blocking import Blocking
+    from pointsman.client.bus import Bus
+    from pointsman.client.rest_bus import RestBus
 
-INTERRUPTED = 130
 EXITS = {
     400: options.USAGE,
     413: options.USAGE,
+    415: options.USAGE,
     422: options.USAGE,
     404: options.NOT_FOUND,
     409: options.CONFLICT,
     412: options.CONFLICT,
     401: options.NOT_ALLOWED,
     403: options.NOT_ALLOWED,
+    408: options.TIMEOUT,
+    502: options.UNREACHABLE,
     503: options.UNREACHABLE,
+    504: options.UNREACHABLE,
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which system, how its answer is shown, how long to wait for it."""
+    """Which system is asked, and how its answers are shown."""
 
-    config_path: Path | None
-    data_dir: Path | None
-    output: str
-    timeout_s: float
+    def __init__(self, given: "Given") -> None:
+        self.given = given
+        self.timeout_s = given.timeout_s or options.TIMEOUT_S_DEFAULT
+        self._place: Place | None = None
 
-    def show[A: msgspec.Struct](self, ask: Callable[[Client], Awaitable[A]], as_text: Callable[[A], str]) -> A:
-        """Ask, and print the answer as JSON or as text; a refusal ends the command with the exit code of its kind."""
-        answer = self._answer(ask)
-        if self.output == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
-        else:
-            click.echo(as_text(answer))
+    @property
+    def place(self) -> "Place":
+        try:
+            return self.resolve()
+        except ContextError as error:
+            options.fail(str(error), options.USAGE)
+
+    def resolve(self) -> "Place":
+        """Raises ContextError."""
+        if self._place is None:
+            self._place = place.resolve(self.given, os.environ)
+        return self._place
+
+    @property
+    def style(self) -> "Style":
+        return output.style_of(self.given, sys.stdout, now_ms=time.time_ns() // 1_000_000)
+
+    @property
+    def form(self) -> str:
+        return self.style.form
+
+    def show[A](self, ask: Callable[[Client], Coroutine[Any, Any, A]], view: "View[A, Any]") -> A:
+        answer = self.ask(ask)
+        self.tell(answer, view)
         return answer
 
-    def _answer[A](self, ask: Callable[[Client], Awaitable[A]]) -> A:
-        from pointsman.services.runtime import logs
+    def tell[A](self, answer: A, view: "View[A, Any]") -> None:
+        if told := self.told(answer, view):
+            click.echo(told)
 
-        settings = options.settings_of(self.config_path, self.data_dir)
-        logs.configure("cli", level="error", form="console")
+    def told[A](self, answer: A, view: "View[A, Any]") -> str:
         try:
-            return asyncio.run(_asked(settings, ask, self.timeout_s))
-        except PointsmanError as error:
-            options.fail(error.detail, EXITS.get(error.status, options.FAILED))
-        except BusError as error:
-            options.fail(f"NATS cannot be reached: {error}", options.UNREACHABLE)
-        except TimeoutError:
-            options.fail(f"no answer within {self.timeout_s:g} s", options.TIMEOUT)
+            return output.render(answer, view, self.style)
+        except ValueError as error:
+            options.fail(str(error), options.USAGE)
+
+    def ask[A](self, ask: Callable[[Client], Coroutine[Any, Any, A]]) -> A:
+        with refusals(self):
+            return self.attempt(ask)
+
+    def attempt[A](self, ask: Callable[[Client], Coroutine[Any, Any, A]]) -> A:
+        """The answer, over a connection of its own. Raises PointsmanError and BusError."""
+        if self.place.creds_file:
+            return self.looped(ask)
+        bus = self.connect()
+        try:
+            return blocking.run(ask(Client(bus, actor(), blocking.call)))
+        finally:
+            blocking.run(bus.close())
+
+    def connect(self) -> "Blocking":
+        """A blocking connection for one thread. Raises BusError."""
+        there = self.place
+        if there.is_rest:
+            return self.rest()
+        from pointsman.client import plain_bus
+
+        login = {"user": there.user, "password": there.password}
+        wait_s = min(5.0, self.timeout_s)
+        return plain_bus.connect(
+            there.url, name="pointsman cli", connect_timeout_s=wait_s, timeout_s=self.timeout_s, **login
+        )
+
+    def rest(self) -> "RestBus":
+        from pointsman.client.rest_bus import RestBus
+
+        return RestBus(self.place.url, self.place.token, timeout_s=self.timeout_s)
+
+    def loop[A](self, work: Callable[[Client], Coroutine[Any, Any, A]]) -> A:
+        with refusals(self):
+            return self.looped(work)
+
+    def looped[A](self, work: Callable[[Client], Coroutine[Any, Any, A]]) -> A:
+        """What needs an event loop: subscriptions, and NATS credentials files."""
+        import asyncio
+
+        async def worked() -> A:
+            async with self.listening() as client:
+                return await work(client)
+
+        return asyncio.run(worked())
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Client]:
+        """A client on a bus that can subscribe."""
+        if self.place.is_rest:
+            raise BusError("this needs NATS: give --url nats://..., or a context with nats_url")
+        bus = await nats(self.place, self.timeout_s)
+        try:
+            yield Client(bus, actor())
+        finally:
+            await bus.close()
+
+
+@contextmanager
+def refusals(wanted: Wanted) -> Iterator[None]:
+    """What can go wrong outside of this program ends it with one line."""
+    try:
+        yield
+    except PointsmanError as error:
+        refuse(error)
+    except BusDenied as error:
+        options.fail(f"NATS does not allow it: {error}", options.NOT_ALLOWED)
+    except BusTimeout as error:
+        options.fail(str(error), options.TIMEOUT)
+    except BusError as error:
+        options.fail(
+            f"{'the gateway' if wanted.place.is_rest else 'NATS'} cannot be reached: {error}", options.UNREACHABLE
+        )
+    except TimeoutError:
+        options.fail(f"no answer within {wanted.timeout_s:g} s", options.TIMEOUT)
+    except ContextError as error:
+        options.fail(str(error), options.USAGE)
+    except KeyboardInterrupt:
+        raise SystemExit(options.INTERRUPTED) from None
+
+
+def refuse(error: PointsmanError) -> NoReturn:
+    more = [f"  {one.field}: {one.message}" for one in error.errors if one.message not in error.detail]
+    options.fail("\n".join([output.one_line(error.detail), *more]), EXITS.get(error.status, options.FAILED))
 
 
 def request[R: Request](shape: type[R], **fields: Any) -> R:
@@ -78,46 +185,26 @@ def request[R: Request](shape: type[R], **fields: Any) -> R:
         options.fail(from_validation(error).detail, options.USAGE)
 
 
-def follow(config_path: Path | None, data_dir: Path | None, lines: Callable[[Client], AsyncIterator[str]]) -> None:
-    """Print each line as it comes, until there are no more or the command is interrupted."""
+def actor() -> Actor:
+    """Whoever can connect to the bus may do everything there: acts are recorded under the name of the system's user."""
+    return Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN), request_id=f"cli-{os.urandom(6).hex()}")
+
+
+async def nats(there: "Place", timeout_s: float) -> "Bus":
+    """The library's bus. It imports an HTTP client for WebSockets if there is one, which takes longer than all else."""
+    with without("aiohttp"):
+        from pointsman.client import nats_bus
     from pointsman.services.runtime import logs
 
-    settings = options.settings_of(config_path, data_dir)
     logs.configure("cli", level="error", form="console")
-    try:
-        asyncio.run(_followed(settings, lines))
-    except PointsmanError as error:
-        options.fail(error.detail, EXITS.get(error.status, options.FAILED))
-    except BusError as error:
-        options.fail(f"NATS cannot be reached: {error}", options.UNREACHABLE)
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
-
-
-async def _followed(settings: "Settings", lines: Callable[[Client], AsyncIterator[str]]) -> None:
-    async with _connected(settings) as client:
-        async for line in lines(client):
-            click.echo(line)
-
-
-async def _asked[A](settings: "Settings", ask: Callable[[Client], Awaitable[A]], timeout_s: float) -> A:
-    async with asyncio.timeout(timeout_s), _connected(settings) as client:
-        return await ask(client)
-
-
-@asynccontextmanager
-async def _connected(settings: "Settings") -> AsyncIterator[Client]:
-    bus = await nats_bus.connect(
-        settings.nats_url,
+    return await nats_bus.connect(
+        there.url,
         name="pointsman cli",
-        user=settings.nats_user,
-        password=settings.nats_password,
-        credentials_file=settings.nats_creds_file,
+        user=there.user,
+        password=there.password,
+        credentials_file=there.creds_file,
+        connect_timeout_s=min(5.0, timeout_s),
     )
-    try:
-        yield Client(bus, Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN)))
-    finally:
-        await bus.close()
 
 
 def _user() -> str:

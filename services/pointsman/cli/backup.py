@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 if TYPE_CHECKING:
     from pointsman.services.history.backup import Manifest
     from pointsman.services.runtime.settings import Settings
 
 
-@click.command()
+@click.command(cls=Reads)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @options.config
 @options.data_dir

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from pointsman.cli.impact import Writes
 
-@click.command()
+
+@click.command(cls=Writes)
 @click.option("--exit", "exit_after", is_flag=True, help="End after the table instead of staying up.")
 @click.option(
     "--data-dir",

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 
-@click.command()
+@click.command(cls=Reads)
 @options.config
 @options.data_dir
 def doctor(config_path: Path | None, data_dir: Path | None) -> None:

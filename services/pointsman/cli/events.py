@@ -1,31 +1,36 @@
 """`pointsman events`: what happens to tasks, as it happens."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pointsman.cli import options
+from pointsman.cli import completing, options
+from pointsman.cli.impact import Reads
+
+if TYPE_CHECKING:
+    from pointsman.cli.asking import Wanted
 
 
-@click.command()
-@click.option("--task", "task_id", help="Of this task alone: from its beginning to its end.")
-@click.option("--since", help="Go on after this cursor, which `-o jsonl` shows.")
+@click.command(cls=Reads)
 @click.option(
-    "-o", "--output", type=click.Choice(("table", "jsonl")), default="table", show_default=True, help="Form of a line."
+    "--task", "task_id", help="Of this task alone: from its beginning to its end.", shell_complete=completing.tasks
 )
-@options.config
-@options.data_dir
-def events(
-    task_id: str | None, since: str | None, output: str, config_path: Path | None, data_dir: Path | None
-) -> None:
-    """Follow what happens to tasks until interrupted."""
-    from pointsman.cli import asking, tailing
+@click.option("--since", help="Go on after this cursor, which `-o jsonl` shows, or from so long ago: 30s, 15m, 1h.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Or end with what has happened until now.")
+@options.asked
+def events(wanted: "Wanted", task_id: str | None, since: str | None, follow: bool) -> None:
+    """Follow what happens to tasks until interrupted. -o jsonl is a line of JSON each, with the cursor to go on from.
 
-    if task_id is not None and since is not None:
-        raise click.UsageError("--since goes on with the events of all tasks, not with those of one")
-    cursor = None if since is None else tailing.cursor_of(since)
-    line = tailing.LINES[output]
-    if task_id is not None:
-        asking.follow(config_path, data_dir, lambda client: tailing.one(client, task_id, line))
+    Of what happened before, each task's last records are kept: what was overwritten shows in what came after it.
+    """
+    from pointsman.cli import past, tailing
+
+    if task_id is not None and (since is not None or not follow):
+        raise click.UsageError("--since and --no-follow are about the events of all tasks, not about those of one")
+    if not follow and since is None:
+        raise click.UsageError("--no-follow needs --since")
+    cursor = None if since is None else past.cursor(wanted, since)
+    if follow:
+        tailing.show(wanted, task_id=task_id, since=cursor)
     else:
-        asking.follow(config_path, data_dir, lambda client: tailing.everything(client.bus, cursor, line))
+        past.show(wanted, cursor or "0-0")

@@ -5,50 +5,77 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import group
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
+    from pointsman.cli.options import Acting
 
 
-@click.group()
+@group()
 def limit() -> None:
     """List, set and clear limits. KIND is pool, type or key; the key `*` stands for each that has no limit of its own."""
 
 
-@limit.command("list")
+@limit.reads("list")
 @options.cursor
 @options.asked
 def list_limits(wanted: "Wanted", cursor: str | None) -> None:
     """Every limit, with what runs under it."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import asking, views_settings
     from pointsman.contracts.steering import PageRequest
 
     page = asking.request(PageRequest, cursor=cursor)
-    wanted.show(lambda client: client.limits.list(page), printing.limits)
+    wanted.show(lambda client: client.limits.list(page), views_settings.LIMITS)
 
 
-@limit.command("set")
+@limit.writes("set")
 @click.argument("kind")
 @click.argument("name")
 @options.limited
 @options.if_match
+@options.acting
 @options.asked
-def set_limit(wanted: "Wanted", kind: str, name: str, if_match: int | None, limit: dict[str, Any]) -> None:
+def set_limit(
+    wanted: "Wanted", acting: "Acting", kind: str, name: str, if_match: int | None, limit: dict[str, Any]
+) -> None:
     """Set the whole limit: what is not given does not bound."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import acting as acts
+    from pointsman.cli import asking, settings_plans, views_settings
     from pointsman.contracts.steering import LimitRequest
 
     if not limit:
         raise click.UsageError("no limit is given; `pointsman limit clear` removes one")
     asked = asking.request(LimitRequest, **limit)
-    wanted.show(lambda client: client.limits.set(kind, name, asked, if_match=if_match), printing.limit_entry)
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.limit(kind, name, asked, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.limits.set(kind, name, asked, if_match=if_match),
+        view=views_settings.LIMIT,
+        asks=acts.Asks.NEVER,
+    )
 
 
-@limit.command()
+@limit.writes()
 @click.argument("kind")
 @click.argument("name")
 @options.if_match
+@options.acting
 @options.asked
-def clear(wanted: "Wanted", kind: str, name: str, if_match: int | None) -> None:
+def clear(wanted: "Wanted", acting: "Acting", kind: str, name: str, if_match: int | None) -> None:
     """Remove a limit."""
-    wanted.show(lambda client: client.limits.clear(kind, name, if_match=if_match), lambda gone: gone.message)
+    from pointsman.cli import acting as acts
+    from pointsman.cli import settings_plans, views_settings
+    from pointsman.contracts.steering import LimitRequest
+
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.limit(kind, name, LimitRequest(), if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.limits.clear(kind, name, if_match=if_match),
+        view=views_settings.REMOVED,
+        asks=acts.Asks.NEVER,
+    )

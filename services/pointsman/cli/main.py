@@ -5,9 +5,17 @@ from typing import Any
 
 import click
 
+from pointsman.cli import options
+from pointsman.cli.given import Given
+
 COMMANDS = {
+    "alert": "alert:alert",
     "balancer": "balancer:balancer",
     "backup": "backup:backup",
+    "check": "check:check",
+    "cheat": "cheat:cheat",
+    "completion": "completion:completion",
+    "context": "context:context",
     "demo": "demo:demo",
     "doctor": "doctor:doctor",
     "events": "events:events",
@@ -18,6 +26,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "server": "server:server",
     "settings": "settings:settings",
+    "stats": "stats:stats",
     "task": "task:task",
     "token": "token:token",
     "tui": "tui:tui",
@@ -25,26 +34,49 @@ COMMANDS = {
     "up": "up:up",
     "webhook-secret": "webhook_secret:webhook_secret",
 }
-SUMMARIES = {
-    "balancer": "Choose how tasks are spread over servers.",
-    "backup": "Write everything that matters into a folder.",
-    "demo": "Run the whole system on real input and check the result.",
-    "doctor": "Check that the stores can be reached and keep what they acknowledge.",
-    "events": "Follow what happens to tasks.",
-    "limit": "List, set and clear limits of pools, types and concurrency keys.",
-    "migrate": "Bring database and broker to this version's layout.",
-    "pool": "List, show and change pools.",
-    "restore": "Bring a backup back into empty stores.",
-    "serve": "Run the named services against existing stores.",
-    "server": "List, show, drain, activate and remove servers.",
-    "settings": "Show every setting, its default and its value.",
-    "task": "List, read, explain, cancel and retry tasks.",
-    "token": "Print an access token.",
-    "tui": "Watch and steer a running system in the terminal.",
-    "type": "List, declare and remove task types.",
-    "up": "Run everything on this machine.",
-    "webhook-secret": "Print the secret that signs an owner's webhooks.",
+ALIASES = {
+    "alerts": "alert",
+    "limits": "limit",
+    "pools": "pool",
+    "servers": "server",
+    "tasks": "task",
+    "types": "type",
+    "ctx": "context",
 }
+SECTIONS = {
+    "Watch and steer": {
+        "alert": "What needs attention, and the mark that somebody knows.",
+        "balancer": "How tasks are spread: who leads, which algorithm, switch and undo.",
+        "events": "Follow what happens to tasks.",
+        "limit": "Limits of pools, types and concurrency keys.",
+        "pool": "Pools: algorithm, shares, retries, backlog.",
+        "server": "Servers: see, register, drain, maintenance, activate, remove.",
+        "stats": "Numbers of a day, by hour, by server.",
+        "tui": "All of it on one screen: the cockpit.",
+        "task": "Tasks: submit, list, get, wait, watch, explain, cancel, retry.",
+        "type": "Declared task types: defaults, limits, payload schemas.",
+    },
+    "This command line": {
+        "cheat": "The commands that one needs, by topic.",
+        "check": "One state for a monitoring system: nagios, prometheus, json.",
+        "completion": "Completion for bash, zsh or fish.",
+        "context": "Named systems: add, select, list, get, previous, remove.",
+        "doctor": "What can be reached, and whether it is as it must be.",
+    },
+    "Run a system": {
+        "backup": "Write everything that matters into a folder.",
+        "demo": "Run the whole system on real input and check the result.",
+        "migrate": "Bring database and broker to this version's layout.",
+        "restore": "Bring a backup back into empty stores.",
+        "serve": "Run the named services against existing stores.",
+        "settings": "Show every setting, its default and its value.",
+        "token": "Print an access token.",
+        "up": "Run everything on this machine.",
+        "webhook-secret": "Print the secret that signs an owner's webhooks.",
+    },
+}
+EPILOG = """Exit codes: 0 done, 1 the thing itself failed, 2 usage or a question that nobody could answer, 3 not found,
+4 conflict, 5 not allowed, 6 timeout, 69 nobody could be reached, 130 interrupted. `pointsman cheat` shows examples."""
 
 
 class LazyGroup(click.Group):
@@ -54,21 +86,45 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        place = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if place is None:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = place.partition(":")
         command: click.Command = getattr(importlib.import_module(f"pointsman.cli.{module}"), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Usage errors name the command, not its alias."""
+        _, command, left = super().resolve_command(ctx, args)
+        return command.name if command else None, command, left
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(options.INTERRUPTED) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(sorted(commands.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pointsman", prog_name="pointsman")
-def pointsman() -> None:
-    """Pointsman: the push dispatcher you can host yourself."""
+def _entry(ctx: click.Context, /, **given: Any) -> None:
+    """Pointsman: the push dispatcher you can host yourself.
+
+    Options may stand before or after the command. `pointsman COMMAND --help` says more about each.
+    """
+    ctx.obj = Given(**given)
+
+
+_group = click.group(
+    "pointsman", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG
+)
+_version = click.version_option(package_name="pointsman", prog_name="pointsman")
+pointsman: click.Group = _group(options.taking(_version(click.pass_context(_entry)), options.common(is_hidden=False)))
 
 
 def main(arguments: list[str] | None = None) -> Any:

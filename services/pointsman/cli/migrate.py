@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Writes
 
 if TYPE_CHECKING:
     from pointsman.services.runtime.settings import Settings
 
 
-@click.command()
+@click.command(cls=Writes)
 @options.config
 @options.data_dir
 def migrate(config_path: Path | None, data_dir: Path | None) -> None:

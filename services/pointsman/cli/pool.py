@@ -4,41 +4,46 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pointsman.cli import options
+from pointsman.cli import completing, options
+from pointsman.cli.impact import group
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
+    from pointsman.cli.options import Acting
 
 
-@click.group()
+name_argument = click.argument("name", shell_complete=completing.pools)
+
+
+@group()
 def pool() -> None:
     """List, show and change pools: algorithm, shares, retries, backlog. Limits: `pointsman limit`."""
 
 
-@pool.command("list")
+@pool.reads("list")
 @options.cursor
 @options.asked
 def list_pools(wanted: "Wanted", cursor: str | None) -> None:
     """Pools that have servers, settings or waiting tasks."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import asking, views_settings
     from pointsman.contracts.steering import PageRequest
 
     page = asking.request(PageRequest, cursor=cursor)
-    wanted.show(lambda client: client.pools.list(page), printing.pools)
+    wanted.show(lambda client: client.pools.list(page), views_settings.POOLS)
 
 
-@pool.command()
-@click.argument("name")
+@pool.reads("get")
+@name_argument
 @options.asked
-def show(wanted: "Wanted", name: str) -> None:
+def get(wanted: "Wanted", name: str) -> None:
     """The settings of a pool, and their last ten changes."""
-    from pointsman.cli import printing
+    from pointsman.cli import views_settings
 
-    wanted.show(lambda client: client.pools.get(name), printing.pool)
+    wanted.show(lambda client: client.pools.get(name), views_settings.POOL)
 
 
-@pool.command("set")
-@click.argument("name")
+@pool.writes("set")
+@name_argument
 @click.option("--algorithm", help="How servers are chosen; a wrong name lists them.")
 @click.option("--affinity", help="prefer or require.")
 @click.option("--share", "shares", multiple=True, help="KEY=WEIGHT, may be given again; replaces all. `none`: equal.")
@@ -47,9 +52,11 @@ def show(wanted: "Wanted", name: str) -> None:
 @click.option("--max-backlog", type=options.BOUND, help="Waiting tasks from which on new ones get 429, or none.")
 @click.option("--max-backlog-per-owner", type=options.BOUND, help="The same for the tasks of one owner.")
 @options.if_match
+@options.acting
 @options.asked
 def set_pool(
     wanted: "Wanted",
+    acting: "Acting",
     name: str,
     if_match: int | None,
     algorithm: str | None,
@@ -61,7 +68,8 @@ def set_pool(
     max_backlog_per_owner: object,
 ) -> None:
     """Change the given settings of a pool; the others stay."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import acting as acts
+    from pointsman.cli import asking, settings_plans, views_settings
     from pointsman.contracts.steering import PoolPatch
 
     patch = asking.request(
@@ -76,18 +84,36 @@ def set_pool(
     )
     if patch == PoolPatch():
         raise click.UsageError("nothing to change is given")
-    wanted.show(lambda client: client.pools.change(name, patch, if_match=if_match), printing.pool)
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.pool(name, patch, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.pools.change(name, patch, if_match=if_match),
+        view=views_settings.POOL,
+        asks=acts.Asks.NEVER,
+    )
 
 
-@pool.command()
-@click.argument("name")
+@pool.writes()
+@name_argument
 @options.if_match
+@options.acting
 @options.asked
-def undo(wanted: "Wanted", name: str, if_match: int | None) -> None:
+def undo(wanted: "Wanted", acting: "Acting", name: str, if_match: int | None) -> None:
     """Take back the last change of a pool's settings; once more takes that back."""
-    from pointsman.cli import printing
+    from pointsman.cli import acting as acts
+    from pointsman.cli import settings_plans, views_settings
 
-    wanted.show(lambda client: client.pools.undo(name, if_match=if_match), printing.pool)
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.pool_undo(name, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.pools.undo(name, if_match=if_match),
+        view=views_settings.POOL,
+        asks=acts.Asks.NEVER,
+    )
 
 
 def _shares(given: tuple[str, ...]) -> dict[str, int] | None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Writes
 
 if TYPE_CHECKING:
     from pointsman.services.history.backup import Restored
     from pointsman.services.runtime.settings import Settings
 
 
-@click.command()
+@click.command(cls=Writes)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--keep-database", is_flag=True, help="Only NATS was lost: the database stays and has the last word.")
 @click.option("--check", is_flag=True, help="Only verify that the backup is whole.")

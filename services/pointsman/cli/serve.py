@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Writes
 
 SERVICES = ("task", "registry", "instance", "balancer", "statistics", "history", "gateway")
 
 
-@click.command()
+@click.command(cls=Writes)
 @click.argument("names", metavar="SERVICE...", nargs=-1, required=True, type=click.Choice(SERVICES))
 @options.config
 @options.data_dir

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 EMPTY = "(empty)"
 
 
-@click.command()
+@click.command(cls=Reads)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @options.config
 @options.data_dir

@@ -1,126 +1,199 @@
-"""`pointsman task`: list, read, cancel and retry tasks."""
+"""`pointsman task`: submit, list, read, wait for, follow, explain, cancel and retry tasks."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pointsman.cli import options
+from pointsman.cli import completing, options
+from pointsman.cli.impact import group
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
-    from pointsman.client.client import Client
+    from pointsman.cli.options import Acting
 
 LISTED_DEFAULT, LISTED_MAX = 50, 100_000
-FORMS = ("table", "json", "jsonl")
-FILTER_HELP = """FILTER is the language of the API's `q`, all terms must hold:
+TERMS = """\b
+FILTER is the language of the API's `q`; all terms must hold:
+  type:resize-* state:failed,timeout -server:srv-0017 try>1 wait>5s
+  error:"connection refused" since:15m payload.user:42
+Terms that begin with - need -- before them."""
+id_argument = click.argument("task_id", metavar="ID", shell_complete=completing.tasks)
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=completing.tasks)
+filters_argument = click.argument("filters", nargs=-1, metavar="[FILTER]...")
+matching_option = click.option("--matching", metavar="FILTER", help="All that match, by a job of the system.")
 
-    type:resize-* state:failed,timeout -server:srv-0017 try>1 wait>5s error:"connection refused" since:15m payload.user:42
-"""
 
-
-@click.group()
+@group(aliases={"search": "list"})
 def task() -> None:
-    """List, read, cancel and retry tasks."""
+    """Submit, list, read, wait for, follow, explain, cancel and retry tasks."""
 
 
-@task.command("list", epilog="Terms that begin with - need -- before them.")
-@click.argument("filters", nargs=-1, metavar="[FILTER]...")
+@task.writes(epilog='An own key in a line: "idempotencyKey". Without one it is made of the line\'s place and content.')
+@click.argument("task_type", metavar="[TYPE]", required=False, shell_complete=completing.types)
+@click.option(
+    "-f", "--file", type=click.Path(path_type=Path, allow_dash=True), help="Many: one JSON request a line; - is stdin."
+)
+@click.option("--payload", metavar="JSON", help="An object; @FILE reads it from there, - from stdin.  [{}]")
+@click.option("--pool", shell_complete=completing.pools, help="Its pool.")
+@click.option("--priority", type=int, help="0 to 10, higher first.")
+@click.option(
+    "--capability", "capabilities", multiple=True, help="What its server must be able to do; may be given again."
+)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be given again.")
+@click.option("--delay", metavar="DURATION", help="Not before this has passed: 30s, 15m, 1h.")
+@click.option("--attempt-timeout", metavar="DURATION", help="How long an attempt may take.")
+@click.option("--deadline", metavar="DURATION", help="How long it may take in all.")
+@click.option("--max-attempts", type=int, help="Attempts in all.")
+@click.option("--fairness-key", help="Whose share it counts to.")
+@click.option("--concurrency-key", help="What it shares a limit with.")
+@click.option("--affinity-key", help="What keeps it on the same server.")
+@click.option("--idempotency-key", help="The same key again submits nothing again (24 h).")
+@click.option("--wait", is_flag=True, help="Until it has ended; exit code 1 unless completed, 6 after --timeout.")
+@click.option(
+    "--in-flight", type=click.IntRange(1, 256), default=32, show_default=True, help="With -f: requests at a time."
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With -f: keep there how far it came, and go on from it.",
+)
+@click.option("--dry-run", is_flag=True, help="Check the form of the request, or of every line, and send nothing.")
+@options.asked
+def submit(wanted: "Wanted", task_type: str | None, file: Path | None, **given: Any) -> None:
+    """Submit a task of TYPE; or many, one JSON request a line.
+
+    \b
+      pointsman task submit resize --payload '{"width": 200}' --wait
+      pointsman task submit -f tasks.jsonl
+    """
+    from pointsman.cli import submitting
+
+    submitting.submit(wanted, task_type, file, given)
+
+
+@task.reads("list", epilog=TERMS)
+@filters_argument
 @click.option("--status", help="As the filter status:.")
-@click.option("-o", "form", type=click.Choice(FORMS), default="table", show_default=True, help="Form of the output.")
-@click.option("--limit", type=click.IntRange(1, LISTED_MAX), default=LISTED_DEFAULT, show_default=True)
-@options.config
-@options.data_dir
+@click.option(
+    "--limit", type=click.IntRange(1, LISTED_MAX), default=LISTED_DEFAULT, show_default=True, help="At most so many."
+)
+@options.watch
+@options.asked
 def list_tasks(
-    filters: tuple[str, ...], status: str | None, form: str, limit: int, config_path: Path | None, data_dir: Path | None
+    wanted: "Wanted", filters: tuple[str, ...], status: str | None, limit: int, watch_s: float | None
 ) -> None:
     """Live and archived tasks, newest first."""
-    from pointsman.cli import task_output
-    from pointsman.contracts.search import PAGE_MAX, SearchTasks, TaskPage
+    from pointsman.cli import finding
 
-    named = {"q": " ".join(filters)} if filters else {}
-    named |= {"status": status} if status else {}
-
-    async def pages(client: "Client") -> None:
-        printer, left, cursor = task_output.Printer(form), limit, None
-        while left > 0:
-            request = SearchTasks(filters=named, limit=min(left, PAGE_MAX), cursor=cursor)
-            page: TaskPage = await client.history.search(request)
-            printer.show(page.tasks)
-            left, cursor = left - len(page.tasks), page.cursor
-            if cursor is None:
-                break
-        printer.end(more=cursor is not None)
-
-    _run(config_path, data_dir, pages)
+    finding.show(wanted, finding.named(filters, status), limit, watch_s)
 
 
-@task.command("get")
-@click.argument("task_id")
-@options.config
-@options.data_dir
-def get_task(task_id: str, config_path: Path | None, data_dir: Path | None) -> None:
-    """One task as JSON, with payload and result."""
-    from pointsman.cli import task_output
-
-    async def show(client: "Client") -> None:
-        task_output.show_one(await client.tasks.get(task_id))
-
-    _run(config_path, data_dir, show)
-
-
-@task.command("cancel")
-@click.argument("task_id")
-@click.option("--reason", help="Kept with the task.")
-@options.config
-@options.data_dir
-def cancel_task(task_id: str, reason: str | None, config_path: Path | None, data_dir: Path | None) -> None:
-    """Cancel one open task."""
-
-    async def cancel(client: "Client") -> None:
-        click.echo((await client.tasks.cancel(task_id, reason)).message)
-
-    _run(config_path, data_dir, cancel)
-
-
-@task.command("retry")
-@click.argument("task_id")
-@options.config
-@options.data_dir
-def retry_task(task_id: str, config_path: Path | None, data_dir: Path | None) -> None:
-    """Run one ended task again, as its next generation."""
-
-    async def retry(client: "Client") -> None:
-        click.echo((await client.tasks.retry(task_id)).message)
-
-    _run(config_path, data_dir, retry)
-
-
-@task.command()
-@click.argument("id")
+@task.reads("get")
+@id_argument
+@options.watch
 @options.asked
-def explain(wanted: "Wanted", id: str) -> None:
+def get_task(wanted: "Wanted", task_id: str, watch_s: float | None) -> None:
+    """One task: where it is, and its attempts; -o json has payload and result too."""
+    from pointsman.cli import views, watching
+
+    watching.show(wanted, lambda client: client.tasks.get(task_id), views.TASK, watch_s)
+
+
+@task.reads()
+@id_argument
+@click.option("--wait", is_flag=True, help="Until it has ended; exit code 6 after --timeout.")
+@options.asked
+def result(wanted: "Wanted", task_id: str, wait: bool) -> None:
+    """The result of a completed task, as it is; exit code 1 when the task failed, 4 when it has not ended yet."""
+    from pointsman.cli import waiting
+
+    waiting.result(wanted, task_id, wait=wait)
+
+
+@task.reads()
+@click.argument("ids", nargs=-1, metavar="ID...", required=True, shell_complete=completing.tasks)
+@click.option(
+    "--for",
+    "goal",
+    default="state=completed",
+    show_default=True,
+    metavar="state=WORD",
+    help="A status, or `ended` for any end.",
+)
+@options.asked
+def wait(wanted: "Wanted", ids: tuple[str, ...], goal: str) -> None:
+    """Wait until tasks are in a state: 0 all are, 1 one has ended otherwise, 6 not within --timeout (60 s)."""
+    from pointsman.cli import waiting
+
+    waiting.wait(wanted, ids, goal)
+
+
+@task.reads()
+@id_argument
+@options.asked
+def watch(wanted: "Wanted", task_id: str) -> None:
+    """What has happened to a task, then what happens, until it has ended; exit code 1 unless it completed."""
+    from pointsman.cli import waiting
+
+    waiting.follow(wanted, task_id)
+
+
+@task.reads()
+@id_argument
+@click.option("--width", type=click.IntRange(40, 400), help="Characters; the terminal's when not given.")
+@click.option("--ascii", "is_ascii", is_flag=True, help="No other characters than ASCII.")
+@options.watch
+@options.asked
+def trace(wanted: "Wanted", task_id: str, width: int | None, is_ascii: bool, watch_s: float | None) -> None:
+    """One bar for each attempt: waited, paused, ran, on which server, and how it ended."""
+    from pointsman.cli import tracing
+
+    tracing.show(wanted, task_id, width, watch_s, is_ascii=is_ascii)
+
+
+@task.reads()
+@id_argument
+@options.watch
+@options.asked
+def explain(wanted: "Wanted", task_id: str, watch_s: float | None) -> None:
     """Why a task is where it is: what it waits at, its place in line, and why each server does not take it."""
-    from pointsman.cli import printing
+    from pointsman.cli import views, watching
 
-    wanted.show(lambda client: client.tasks.explain(id), printing.explanation)
+    watching.show(wanted, lambda client: client.tasks.explain(task_id), views.EXPLANATION, watch_s)
 
 
-def _run(config_path: Path | None, data_dir: Path | None, work: Callable[["Client"], Awaitable[Any]]) -> None:
-    """Do it as an operator over the bus; a refusal ends the command with its text and exit code 1."""
-    import asyncio
+@task.reads(epilog=TERMS)
+@filters_argument
+@options.asked
+def tail(wanted: "Wanted", filters: tuple[str, ...]) -> None:
+    """Follow what happens to the tasks that match, until interrupted."""
+    from pointsman.cli import tailing
 
-    from pointsman.cli.connected import as_operator
-    from pointsman.client.bus import BusError
-    from pointsman.contracts.errors import PointsmanError
-    from pointsman.services.runtime import logs
+    tailing.tail(wanted, " ".join(filters))
 
-    settings = options.settings_of(config_path, data_dir)
-    logs.configure("task", level="error", form="console")
-    try:
-        asyncio.run(as_operator(settings, work))
-    except PointsmanError as error:
-        options.fail(error.detail, options.UNREACHABLE if error.status == 503 else options.FAILED)
-    except BusError as error:
-        options.fail(f"NATS cannot be reached: {error}", options.UNREACHABLE)
+
+@task.writes("cancel")
+@ids_argument
+@matching_option
+@options.reason
+@options.acting
+@options.asked
+def cancel_task(wanted: "Wanted", acting: "Acting", **given: Any) -> None:
+    """Cancel open tasks, by id or all that match."""
+    from pointsman.cli import ending
+
+    ending.act(wanted, acting, "cancel", **given)
+
+
+@task.writes("retry")
+@ids_argument
+@matching_option
+@options.reason
+@options.acting
+@options.asked
+def retry_task(wanted: "Wanted", acting: "Acting", **given: Any) -> None:
+    """Run ended tasks again, as their next generation, by id or all that match."""
+    from pointsman.cli import ending
+
+    ending.act(wanted, acting, "retry", **given)

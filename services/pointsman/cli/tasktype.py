@@ -5,41 +5,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pointsman.cli import options
+from pointsman.cli import completing, options
+from pointsman.cli.impact import group
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
+    from pointsman.cli.options import Acting
 
 
-@click.group("type")
+name_argument = click.argument("name", shell_complete=completing.types)
+
+
+@group("type")
 def task_type() -> None:
     """List, show, declare and remove task types."""
 
 
-@task_type.command("list")
+@task_type.reads("list")
 @options.cursor
 @options.asked
 def list_types(wanted: "Wanted", cursor: str | None) -> None:
     """The declared types."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import asking, views_settings
     from pointsman.contracts.steering import PageRequest
 
     page = asking.request(PageRequest, cursor=cursor)
-    wanted.show(lambda client: client.types.list(page), printing.types)
+    wanted.show(lambda client: client.types.list(page), views_settings.TYPES)
 
 
-@task_type.command()
-@click.argument("name")
+@task_type.reads("get")
+@name_argument
 @options.asked
-def show(wanted: "Wanted", name: str) -> None:
+def get(wanted: "Wanted", name: str) -> None:
     """A declared type, and its last ten changes."""
-    from pointsman.cli import printing
+    from pointsman.cli import views_settings
 
-    wanted.show(lambda client: client.types.get(name), printing.task_type)
+    wanted.show(lambda client: client.types.get(name), views_settings.TYPE)
 
 
-@task_type.command()
-@click.argument("name")
+@task_type.writes()
+@name_argument
 @click.option("--pool", help="Pool of its tasks.")
 @click.option("--priority", type=int, help="0 to 10.")
 @click.option("--capability", "capabilities", multiple=True, help="Needed by each of its tasks; may be given again.")
@@ -54,9 +59,11 @@ def show(wanted: "Wanted", name: str) -> None:
 )
 @options.limited
 @options.if_match
+@options.acting
 @options.asked
 def declare(
     wanted: "Wanted",
+    acting: "Acting",
     name: str,
     if_match: int | None,
     limit: dict[str, Any],
@@ -70,7 +77,8 @@ def declare(
     schema: Path | None,
 ) -> None:
     """Declare a task type, as a whole: what is not given has no default of its own."""
-    from pointsman.cli import asking, printing
+    from pointsman.cli import acting as acts
+    from pointsman.cli import asking, settings_plans, views_settings
     from pointsman.contracts.steering import TypeRequest
 
     request = asking.request(
@@ -85,27 +93,57 @@ def declare(
         limit=limit,
         schema=_json(schema),
     )
-    wanted.show(lambda client: client.types.declare(name, request, if_match=if_match), printing.task_type)
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.declaration(name, request, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.types.declare(name, request, if_match=if_match),
+        view=views_settings.TYPE,
+        asks=acts.Asks.NEVER,
+    )
 
 
-@task_type.command()
-@click.argument("name")
+@task_type.writes()
+@name_argument
 @options.if_match
+@options.acting
 @options.asked
-def remove(wanted: "Wanted", name: str, if_match: int | None) -> None:
+def remove(wanted: "Wanted", acting: "Acting", name: str, if_match: int | None) -> None:
     """Remove a declaration; tasks that were accepted keep what they have."""
-    wanted.show(lambda client: client.types.remove(name, if_match=if_match), lambda gone: gone.message)
+    from pointsman.cli import acting as acts
+    from pointsman.cli import settings_plans, views_settings
+
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.undeclaration(name, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.types.remove(name, if_match=if_match),
+        view=views_settings.REMOVED,
+        asks=acts.Asks.NEVER,
+    )
 
 
-@task_type.command()
-@click.argument("name")
+@task_type.writes()
+@name_argument
 @options.if_match
+@options.acting
 @options.asked
-def undo(wanted: "Wanted", name: str, if_match: int | None) -> None:
+def undo(wanted: "Wanted", acting: "Acting", name: str, if_match: int | None) -> None:
     """Take back the last change of a declaration; once more takes that back."""
-    from pointsman.cli import printing
+    from pointsman.cli import acting as acts
+    from pointsman.cli import settings_plans, views_settings
 
-    wanted.show(lambda client: client.types.undo(name, if_match=if_match), printing.task_type)
+    acts.act(
+        wanted,
+        acting,
+        plan=settings_plans.type_undo(name, if_match),
+        plan_view=acts.PLAN,
+        do=lambda client: client.types.undo(name, if_match=if_match),
+        view=views_settings.TYPE,
+        asks=acts.Asks.NEVER,
+    )
 
 
 def _ms(text: str | None) -> int | None:

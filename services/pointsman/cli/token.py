@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 ROLES = ("admin", "operator", "viewer", "user", "service")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 TTL_MAX = timedelta(days=366)
 
 
-@click.command()
+@click.command(cls=Reads)
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(ROLES), help="May be given again.")
 @click.option("--sub", required=True, help="Whom the token speaks for.")
 @click.option("--ttl", default="1h", show_default=True, help="How long it is valid: 30s, 15m, 1h, 7d.")

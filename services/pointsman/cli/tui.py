@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 if TYPE_CHECKING:
     from pointsman.tui.options import Address
@@ -16,7 +17,7 @@ SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
 PLAIN_TERMINALS = ("linux", "vt", "dumb")
 
 
-@click.command()
+@click.command(cls=Reads)
 @click.argument("screen", type=click.Choice(SCREENS), default="overview")
 @click.option("--read-only", is_flag=True, help="Show only: nothing can be changed from here.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII; so it is on terminals that have no more.")

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Writes
 
 
-@click.command()
+@click.command(cls=Writes)
 @options.config
 @options.data_dir
 @click.option("--host", help="Address to listen on [127.0.0.1].")

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from pointsman.cli import options
+from pointsman.cli.impact import Reads
 
 
-@click.command("webhook-secret")
+@click.command("webhook-secret", cls=Reads)
 @click.option("--owner", required=True, help="The submitter: `sub` of its tokens.")
 @options.config
 @options.data_dir

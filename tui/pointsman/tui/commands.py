@@ -72,7 +72,7 @@ def _words(act: Act) -> list[str]:
         case Verb.UNDO:
             return ["balancer", "undo", *_pool(act)]
         case Verb.ACKNOWLEDGE:
-            return ["events", "acknowledge", *_ids(act), *(["--note", shlex.quote(act.reason)] if act.reason else [])]
+            return ["alert", "acknowledge", *_ids(act), *(["--note", shlex.quote(act.reason)] if act.reason else [])]
 
 
 def _ids(act: Act) -> list[str]:

@@ -1,0 +1,148 @@
+"""Named systems: what is in the file, which one is meant, and what may be done there."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointsman.cli import contexts, place
+from pointsman.cli.contexts import Context, ContextError, Contexts
+from pointsman.cli.given import Given
+
+PROD = Context(url="https://prod.example", token="env:PROD", protected=True, color="red")
+DEV = Context(nats_url="nats://dev:4222", nats_user="me", nats_password="env:PW")
+BOOK = Contexts(current="prod", contexts={"prod": PROD, "dev": DEV})
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    path = tmp_path / "contexts.toml"
+    contexts.write(path, BOOK)
+    return {"POINTSMAN_CONTEXTS": str(path), "PROD": "of-prod", "PW": "pw"}
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
+names = st.text("abcABC012._-", min_size=1, max_size=12)
+
+
+@given(st.dictionaries(names, st.builds(Context, nats_url=texts, data_dir=texts, protected=st.booleans()), max_size=4))
+def test_what_is_written_is_read_again(many: dict[str, Context]) -> None:
+    book = Contexts(current="x", contexts=many)
+    assert contexts.parse(contexts.as_toml(book), "here") == book
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("current = 3", "current"),
+        ("[contexts.a]\nurl = 'ftp://x'", "url must start with"),
+        ("[contexts.a]\nprotected = true", "needs url, nats_url or data_dir"),
+        ("[contexts.a]\nurl = 'https://x'\ntoken = 'secret'", "must be env:NAME"),
+        ("[contexts.a]\nnats_url = 'nats://x'\nnats_user = 'me'", "needs nats_password"),
+        ("[contexts.'a b']\nurl = 'https://x'", "a name is"),
+        ("[contexts.a]\nurl = 'https://x'\ncolour = 'red'", "unknown field"),
+        ("[[", "here: "),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(ContextError, match=said) as error:
+        contexts.parse(text, "here")
+    assert "secret'" not in str(error.value)
+
+
+def test_a_file_that_others_may_read_or_write_is_refused(env: dict[str, str]) -> None:
+    path = contexts.path_of(env)
+    assert path.stat().st_mode & 0o777 == 0o600
+    for mode in (0o620, 0o602, 0o644):
+        path.chmod(mode)
+        with pytest.raises(ContextError, match="chmod 600"):
+            contexts.read(path)
+
+
+def test_two_who_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "contexts.toml"
+
+    def add(number: int) -> None:
+        contexts.change(path, lambda book: Contexts(contexts=book.contexts | {f"c{number}": DEV}))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(contexts.read(path).contexts) == 12
+    assert sorted(one.name for one in path.parent.iterdir()) == ["contexts.toml", "contexts.toml.lock"]
+
+
+def test_secrets_come_from_where_they_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("of-file\n")
+    file.chmod(0o600)
+    assert contexts.secret("env:A", {"A": "of-env"}) == "of-env"
+    assert contexts.secret(f"file:{file}", {}) == "of-file"
+    assert contexts.secret("command:echo of-$WHAT", dict(os.environ) | {"WHAT": "command"}) == "of-command"
+    file.chmod(0o604)
+    for wrong, said in (
+        ("env:B", "is not set"),
+        (f"file:{file}", "open to everybody"),
+        ("file:/no/such", "No such file"),
+        ("command:exit 3", "exit code 3"),
+        ("command:true", "nothing there"),
+        ("hush", "must be env:NAME"),
+    ):
+        with pytest.raises(ContextError, match=said):
+            contexts.secret(wrong, dict(os.environ))
+
+
+def test_previous_goes_back_and_forth() -> None:
+    book = contexts.selected(BOOK, "dev")
+    assert (book.current, book.previous) == ("dev", "prod")
+    assert contexts.selected(book, "prod").previous == "dev"
+    gone = contexts.without(book, "prod")
+    assert (gone.current, gone.previous, list(gone.contexts)) == ("dev", None, ["dev"])
+    with pytest.raises(ContextError, match="there are: dev, prod"):
+        contexts.selected(BOOK, "qa")
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "url", "origin"),
+    [
+        (Given(), {}, "https://prod.example", "context prod"),
+        (Given(), {"POINTSMAN_CONTEXT": "dev"}, "nats://dev:4222", "context dev"),
+        (Given(), {"POINTSMAN_URL": "http://env"}, "http://env", "POINTSMAN_URL"),
+        (Given(), {"POINTSMAN_NATS_URL": "nats://env:1"}, "nats://env:1", "POINTSMAN_NATS_URL"),
+        (Given(context="dev"), {"POINTSMAN_URL": "http://env"}, "nats://dev:4222", "context dev"),
+        (Given(context="dev"), {"POINTSMAN_NATS_URL": "nats://env:1"}, "nats://dev:4222", "context dev"),
+        (Given(url="http://flag", context="dev"), {"POINTSMAN_URL": "http://env"}, "http://flag", "--url"),
+        (Given(url="tls://flag"), {}, "tls://flag", "--url"),
+    ],
+)
+def test_flag_goes_before_environment_before_context(
+    env: dict[str, str], given: Given, more: dict[str, str], url: str, origin: str
+) -> None:
+    found = place.resolve(given, env | more)
+    assert (found.url, found.origins["url"]) == (url, origin)
+
+
+def test_a_secret_goes_only_to_the_address_it_was_given_with(env: dict[str, str]) -> None:
+    hasty = env | {"POINTSMAN_TOKEN": "of-env"}
+    assert place.resolve(Given(), hasty).token == "of-prod"
+    assert place.resolve(Given(url="http://flag"), hasty).token == "of-env"
+    assert place.resolve(Given(url="nats://flag"), hasty).token == ""
+    assert place.resolve(Given(token="env:PW"), hasty).token == "pw"
+
+
+def test_a_protected_context_is_opened_by_the_flag_alone(env: dict[str, str]) -> None:
+    prod, dev = (place.resolve(Given(context=name), env) for name in ("prod", "dev"))
+    assert "prod is protected" in str(place.reads_only(Given(), env, prod))
+    assert place.reads_only(Given(read_only=False), env, prod) is None
+    assert place.reads_only(Given(), env, dev) is None
+    locked = env | {"POINTSMAN_READ_ONLY": "1"}
+    assert place.reads_only(Given(), locked, dev) == "POINTSMAN_READ_ONLY is set"
+    assert place.reads_only(Given(read_only=False), locked, dev) is None
+    assert place.reads_only(Given(read_only=True), env, dev) == "--read-only"
+    with pytest.raises(ContextError, match="must be 1 or 0"):
+        place.reads_only(Given(), env | {"POINTSMAN_READ_ONLY": "maybe"}, dev)
