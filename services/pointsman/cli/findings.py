@@ -12,21 +12,17 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from pointsman.cli import gateway, services
+from pointsman.cli.finding_of import Finding, skew
 from pointsman.client import nats_bus
 from pointsman.client.bus import BusError
 from pointsman.services.runtime import durability
 from pointsman.services.runtime.settings import RUN_FILE, SECRET_FILE, Settings
 
 TIMEOUT_S = 5.0
-SKEW_MAX_S = 2.0
 NATS_VERSION_MIN = (2, 14)
 POSTGRES_VERSION_MIN = 15
 PRIVATE_FILES = (RUN_FILE, SECRET_FILE, "postgres.password", "nats/identity.json", "nats/nats.conf")
-
-
-class Finding(msgspec.Struct, frozen=True):
-    is_fine: bool
-    text: str
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -39,7 +35,9 @@ async def examine(settings: Settings) -> list[Finding]:
     checks: tuple[Callable[[Settings], Awaitable[list[Finding]]], ...] = (
         broker,
         broker_keeps,
+        services.findings,
         database,
+        gateway.findings,
         folder,
         secret,
     )
@@ -75,7 +73,7 @@ async def broker_keeps(settings: Settings) -> list[Finding]:
     server = await durability.monitored(settings.nats_monitor_url)
     if server is None:
         return [Finding(False, f"NATS monitoring does not answer at {settings.nats_monitor_url}")]
-    return [_nats_version(server), _syncs(server), _skew("NATS", _instant(server), asked_s, time.time())]
+    return [_nats_version(server), _syncs(server), skew("NATS", _instant(server), asked_s, time.time())]
 
 
 async def database(settings: Settings) -> list[Finding]:
@@ -97,7 +95,7 @@ async def database(settings: Settings) -> list[Finding]:
     return [
         Finding(_leading(version)[0] >= POSTGRES_VERSION_MIN, f"Postgres {version} is reached"),
         Finding(fsync == "on", f"Postgres fsync is {fsync}"),
-        _skew("Postgres", now.timestamp(), asked_s, answered_s),
+        skew("Postgres", now.timestamp(), asked_s, answered_s),
         *([_set_aside(dead)] if dead is not None else []),
     ]
 
@@ -163,11 +161,6 @@ def _leading(version: str) -> tuple[int, int]:
     """Major and minor of `2.15.0-beta.1` or `18.6 (Debian 18.6-1)`."""
     found = re.match(r"(\d+)(?:\.(\d+))?", version)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-
-
-def _skew(name: str, theirs_s: float, asked_s: float, answered_s: float) -> Finding:
-    skew_s = max(0.0, asked_s - theirs_s, theirs_s - answered_s)
-    return Finding(skew_s <= SKEW_MAX_S, f"clock of {name} is {skew_s:.1f} s off ours (at most {SKEW_MAX_S:.0f} s)")
 
 
 def _instant(server: dict[str, Any]) -> float:

@@ -32,8 +32,8 @@ from pointsman.services.runtime.settings import require_secret
 from pointsman.services.runtime.settling import Settled, Settler
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
 from pointsman.services.runtime.tokens import GRACE_MS, AttemptClaims, AttemptTokens
+from pointsman.services.version import VERSION
 
-VERSION = "1.0.0"
 TELL_S = 1.0
 TELL_ALARMS_AGAIN_S = 5.0
 CHECKS_TOLD_MAX = 500

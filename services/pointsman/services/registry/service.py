@@ -41,10 +41,10 @@ from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.leader import Leadership
 from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, serve
+from pointsman.services.version import VERSION
 
 log = structlog.get_logger()
 
-VERSION = "1.0.0"
 STATISTICS_S = 2.0
 READERS = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 

@@ -1,0 +1,28 @@
+"""What the doctor says of terminals and clocks."""
+
+import io
+
+from pointsman.cli import terminal
+from pointsman.cli.finding_of import skew
+from pointsman.cli.gateway import readiness
+
+
+def test_a_clock_is_judged_by_what_can_be_known() -> None:
+    assert skew("x", theirs_s=10.0, asked_s=10.5, answered_s=11.5, exact_s=1.0).text.startswith("clock of x is 0.0 s off")
+    assert not skew("x", theirs_s=20.0, asked_s=10.0, answered_s=11.0).is_fine
+    assert not skew("x", theirs_s=5.0, asked_s=10.0, answered_s=11.0).is_fine
+
+
+def test_colours_are_what_the_terminal_says() -> None:
+    assert "NO_COLOR" in terminal.colors({"NO_COLOR": "1", "COLORTERM": "truecolor"})
+    assert "dumb" in terminal.colors({"TERM": "dumb"})
+    assert terminal.colors({"TERM": "xterm-256color"}) == "256 colours"
+    assert terminal.colors({"COLORTERM": "truecolor", "TERM": "xterm"}) == "16 million colours"
+    assert terminal.findings({}, io.StringIO()) == []
+
+
+def test_a_gateway_that_lacks_something_says_what() -> None:
+    lacking = readiness("u", 503, b'{"dependencies":{"bus":{"ok":true},"task":{"ok":false,"detail":"no answer"}}}')
+    assert (lacking.is_fine, "task (no answer)" in lacking.text) == (False, True)
+    assert "no gateway of Pointsman" in readiness("u", 200, b"<html>").text
+    assert readiness("u", 200, b'{"status":"ready","dependencies":{}}').is_fine
