@@ -8,7 +8,9 @@ from pointsman.cli.gateway import readiness
 
 
 def test_a_clock_is_judged_by_what_can_be_known() -> None:
-    assert skew("x", theirs_s=10.0, asked_s=10.5, answered_s=11.5, exact_s=1.0).text.startswith("clock of x is 0.0 s off")
+    assert skew("x", theirs_s=10.0, asked_s=10.5, answered_s=11.5, exact_s=1.0).text.startswith(
+        "clock of x is 0.0 s off"
+    )
     assert not skew("x", theirs_s=20.0, asked_s=10.0, answered_s=11.0).is_fine
     assert not skew("x", theirs_s=5.0, asked_s=10.0, answered_s=11.0).is_fine
 
