@@ -3,12 +3,12 @@
 https://docs.nats.io/reference/reference-protocols/nats-protocol
 """
 
-import json
 import os
 import socket
 import time
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from pointsman.client.blocking import Blocking
 from pointsman.client.bus import BusDenied, BusDown, BusTimeout, Headers, Message, NoResponders
@@ -18,6 +18,14 @@ LINE_BYTES_MAX = 1 << 20
 READ_BYTES = 1 << 16
 NO_RESPONDERS = "503"
 DENIED = "violation"
+
+
+class Address(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+    is_secure: bool
+    user: str
+    password: str
 
 
 class PlainBus(Blocking):
@@ -48,15 +56,15 @@ class PlainBus(Blocking):
     async def close(self) -> None:
         self._socket.close()
 
-    def begin(self, login: dict[str, object], parts: SplitResult, *, is_secure: bool) -> None:
+    def begin(self, login: dict[str, object], address: "Address") -> None:
         """INFO, CONNECT, and the one subscription for answers; raises BusDown when refused."""
-        info: dict[str, Any] = json.loads(self._line().removeprefix(b"INFO "))
-        if is_secure or info.get("tls_required"):
+        info: dict[str, Any] = msgspec.json.decode(self._line().removeprefix(b"INFO "))
+        if address.is_secure or info.get("tls_required"):
             import ssl
 
-            self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=parts.hostname)
+            self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=address.host)
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "pointsman"}
-        said = json.dumps(options | {"version": "1", "protocol": 1} | login).encode()
+        said = msgspec.json.encode(options | {"version": "1", "protocol": 1} | login)
         self._send(b"CONNECT %b\r\nSUB %b.* 1\r\nPING\r\n" % (said, self._inbox.encode()))
         while not self._line().startswith(b"PONG"):
             pass
@@ -123,24 +131,45 @@ def connect(
     """The first server of a comma-separated list that takes us; raises BusDown with what the last one said."""
     refusal: Exception = BusDown("no address is given")
     for one in url.split(","):
-        parts = urlsplit(one.strip())
-        login: dict[str, object] = {"name": name}
-        if user or parts.username:
-            login |= {"user": user or parts.username, "pass": password or parts.password}
         try:
-            return _connected(parts, login, connect_timeout_s, timeout_s)
+            address = address_of(one.strip())
+            login: dict[str, object] = {"name": name}
+            if user or address.user:
+                login |= {"user": user or address.user, "pass": password or address.password}
+            return _connected(address, login, connect_timeout_s, timeout_s)
         except (BusDown, BusTimeout, OSError, ValueError) as error:
-            refusal = BusDown(f"{parts.hostname}:{parts.port or PORT}: {str(error) or type(error).__name__}")
+            refusal = BusDown(f"{one.strip().rpartition('@')[2]}: {str(error) or type(error).__name__}")
     raise refusal
 
 
-def _connected(parts: SplitResult, login: dict[str, object], connect_timeout_s: float, timeout_s: float) -> PlainBus:
+def address_of(url: str) -> Address:
+    """`tls://user:password@host:port`; raises ValueError."""
+    scheme, _, rest = url.rpartition("://")
+    login, _, place = rest.rpartition("@")
+    user, _, password = login.partition(":")
+    host, colon, port = place.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = place, str(PORT)
+    if not (host and port.isascii() and port.isdecimal()) or scheme not in ("", "nats", "tls"):
+        raise ValueError("no address like nats://host:4222")
+    return Address(host.strip("[]"), int(port), scheme == "tls", _decoded(user), _decoded(password))
+
+
+def _decoded(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
+def _connected(address: Address, login: dict[str, object], connect_timeout_s: float, timeout_s: float) -> PlainBus:
     end_s = time.monotonic() + connect_timeout_s
-    connection = socket.create_connection((parts.hostname or "", parts.port or PORT), connect_timeout_s)
+    connection = socket.create_connection((address.host, address.port), connect_timeout_s)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bus = PlainBus(connection, end_s, timeout_s)
-        bus.begin(login, parts, is_secure=parts.scheme == "tls")
+        bus.begin(login, address)
     except BaseException:
         connection.close()
         raise

@@ -1,6 +1,5 @@
 """How a command asks a running system and shows the answer; a refusal is one line and the exit code of its kind."""
 
-import getpass
 import os
 import sys
 import time
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from pointsman.cli import options, output, place
+from pointsman.cli import options, output, place, reaching
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.quick import without
+from pointsman.cli.reaching import actor
 from pointsman.client import blocking
 from pointsman.client.bus import BusDenied, BusError, BusTimeout
 from pointsman.client.client import Client
-from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import Request
 from pointsman.contracts.errors import PointsmanError, from_validation
 
@@ -106,16 +105,7 @@ class Wanted:
 
     def connect(self) -> "Blocking":
         """A blocking connection for one thread. Raises BusError."""
-        there = self.place
-        if there.is_rest:
-            return self.rest()
-        from pointsman.client import plain_bus
-
-        login = {"user": there.user, "password": there.password}
-        wait_s = min(5.0, self.timeout_s)
-        return plain_bus.connect(
-            there.url, name="pointsman cli", connect_timeout_s=wait_s, timeout_s=self.timeout_s, **login
-        )
+        return reaching.connect(self.place, self.timeout_s)
 
     def rest(self) -> "RestBus":
         from pointsman.client.rest_bus import RestBus
@@ -185,11 +175,6 @@ def request[R: Request](shape: type[R], **fields: Any) -> R:
         options.fail(from_validation(error).detail, options.USAGE)
 
 
-def actor() -> Actor:
-    """Whoever can connect to the bus may do everything there: acts are recorded under the name of the system's user."""
-    return Actor(sub=f"local:{_user()}", roles=(Role.OPERATOR, Role.ADMIN), request_id=f"cli-{os.urandom(6).hex()}")
-
-
 async def nats(there: "Place", timeout_s: float) -> "Bus":
     """The library's bus. It imports an HTTP client for WebSockets if there is one, which takes longer than all else."""
     with without("aiohttp"):
@@ -205,10 +190,3 @@ async def nats(there: "Place", timeout_s: float) -> "Bus":
         credentials_file=there.creds_file,
         connect_timeout_s=min(5.0, timeout_s),
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "operator"

@@ -1,10 +1,12 @@
 """Names from the running system while one types. Whatever goes wrong, nothing is said and nothing is offered."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
+
+PATIENCE_S = 1.0
 
 
 def servers(ctx: "click.Context", _param: "click.Parameter", incomplete: str) -> "list[CompletionItem | str]":
@@ -46,15 +48,14 @@ def _names(
 
 def _asked(ctx: "click.Context", service: str, verb: str, where: tuple[str, str]) -> list[str]:
     import json
+    import os
 
-    from pointsman.cli import asking, options
+    from pointsman.cli import options, place, reaching
     from pointsman.client import blocking
     from pointsman.contracts.subjects import verb as subject_of
 
-    wanted = asking.Wanted(options.given_of(ctx))
-    wanted.timeout_s = 1.0
-    bus: Any = wanted.connect()
-    answer = blocking.run(blocking.call(bus, subject_of(service, verb), b"{}", asking.actor()))
+    bus = reaching.connect(place.resolve(options.given_of(ctx), os.environ), PATIENCE_S)
+    answer = blocking.run(blocking.call(bus, subject_of(service, verb), b"{}", reaching.actor()))
     return [str(one[where[1]]) for one in json.loads(answer.data)[where[0]]]
 
 

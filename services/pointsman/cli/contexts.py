@@ -4,12 +4,10 @@
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -174,6 +172,8 @@ def _toml(value: object) -> str:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -197,6 +197,8 @@ def _of_file(name: str, _env: Mapping[str, str]) -> str:
 
 
 def _of_command(command: str, env: Mapping[str, str]) -> str:
+    import subprocess
+
     run: dict[str, Any] = {"shell": True, "env": dict(env), "stdout": subprocess.PIPE, "timeout": COMMAND_S_MAX}
     try:
         done = subprocess.run(command, **run)

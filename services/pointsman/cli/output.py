@@ -49,6 +49,8 @@ class View[A, I](msgspec.Struct, frozen=True):
     name: Callable[[I], str]
     text: Callable[[A, "Style"], str] | None = None
     more: Callable[[A], str | None] = lambda _answer: None
+    still: Callable[[I], I] = lambda item: item
+    """The item without what only the clock moves: what is left tells whether it changed."""
 
 
 class Style(msgspec.Struct, frozen=True):

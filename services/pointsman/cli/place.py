@@ -29,12 +29,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     context: str | None = None
     protected: bool = False
     color: str | None = None
+    folder: str = ""
     origins: dict[str, str] = {}
 
     @property
     def shown(self) -> str:
-        """For people: the context's name, else the address without what is secret."""
-        return self.context or self.url.rpartition("@")[2]
+        """For people: the context's name, the folder's, else the address without what is secret."""
+        return self.context or Path(self.folder).name or self.url.rpartition("@")[2]
 
 
 def chosen_context(given: Given, env: Mapping[str, str], book: Contexts) -> tuple[str, str] | None:
@@ -125,6 +126,7 @@ def _of_settings(given: Given, env: Mapping[str, str]) -> Place:
         user=settings.nats_user,
         password=settings.nats_password,
         creds_file=settings.nats_creds_file,
+        folder=settings.data_dir,
         origins={"url": origin, "user": origin, "password": origin},
     )
 
@@ -156,6 +158,7 @@ def _of_run_file(given: Given, env: Mapping[str, str]) -> Place | None:
         url=broker.nats_url,
         user=broker.nats_user,
         password=broker.nats_password,
+        folder=str(folder.absolute()),
         origins={"url": origin, "user": origin, "password": origin},
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pointsman.cli import asking
+from pointsman.cli import asking, reaching
 from pointsman.client import blocking
 from pointsman.client.bus import BusDown, BusTimeout
 from pointsman.client.client import Client
@@ -77,7 +77,7 @@ async def _all(client: Client, since: str | None, handle: Handle) -> None:
 
 
 def _over_rest(wanted: "Wanted", handle: Handle, task_id: str | None, since: str | None) -> None:
-    client = Client(wanted.rest(), asking.actor(), blocking.call)
+    client = Client(wanted.rest(), reaching.actor(), blocking.call)
     path = "/api/events" if task_id is None else f"/api/task/{task_id}/events"
     read, is_first = since, True
     while True:

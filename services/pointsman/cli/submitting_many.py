@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pointsman.cli import asking, lines, options, output
+from pointsman.cli import asking, lines, options, output, reaching
 from pointsman.cli.lines import Line, Refusal
 from pointsman.cli.progress import progress_of
 from pointsman.cli.resuming import STDIN, Mark, NotTheSame, Resume
@@ -180,7 +180,7 @@ def _sent(work: Work, line: Line, bus: blocking.Blocking | None) -> blocking.Blo
         _hold(work)
         try:
             bus = bus or work.wanted.connect()
-            client = Client(bus, asking.actor(), blocking.call)
+            client = Client(bus, reaching.actor(), blocking.call)
             blocking.run(client.tasks.submit(line.request, idempotency_key=line.key))
         except PointsmanError as error:
             if error.status == 429:

@@ -2,15 +2,16 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pointsman.cli import options
+from pointsman.cli import options, place
+from pointsman.cli.contexts import ContextError
 from pointsman.cli.impact import Reads
 
 if TYPE_CHECKING:
+    from pointsman.cli.given import Given
     from pointsman.tui.options import Address
 
 SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
@@ -19,7 +20,6 @@ PLAIN_TERMINALS = ("linux", "vt", "dumb")
 
 @click.command(cls=Reads)
 @click.argument("screen", type=click.Choice(SCREENS), default="overview")
-@click.option("--read-only", is_flag=True, help="Show only: nothing can be changed from here.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII; so it is on terminals that have no more.")
 @click.option(
     "--hz",
@@ -28,15 +28,20 @@ PLAIN_TERMINALS = ("linux", "vt", "dumb")
     show_default=True,
     help="Draw at most so often a second.",
 )
-@options.config
-@options.data_dir
-def tui(
-    screen: str, read_only: bool, ascii_only: bool, hz: float, config_path: Path | None, data_dir: Path | None
-) -> None:
+@options.placed
+def tui(screen: str, ascii_only: bool, hz: float, **_given: object) -> None:
     """Watch and steer a running system in the terminal."""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         options.fail("the cockpit needs a terminal", options.USAGE)
-    click.echo(f"connecting to {data_dir or 'the running system'} …" if not ascii_only else "connecting ...", err=True)
+    given = options.given_of(click.get_current_context())
+    try:
+        there = place.resolve(given, os.environ)
+        read_only = place.reads_only(given, os.environ, there) is not None
+    except ContextError as error:
+        options.fail(str(error), options.USAGE)
+    if there.is_rest:
+        options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
+    click.echo(f"connecting to {there.shown} …" if not ascii_only else "connecting ...", err=True)
     no_color = _wants_no_color()
     from pointsman.tui.app import Cockpit
     from pointsman.tui.options import Options
@@ -44,8 +49,8 @@ def tui(
     _silence()
     Cockpit(
         Options(
-            locate=lambda: _address(config_path, data_dir),
-            context=_context(config_path, data_dir),
+            locate=lambda: _address(given),
+            context=there.shown,
             actor=_actor(),
             read_only=read_only,
             ascii_only=ascii_only or _has_only_ascii(),
@@ -56,20 +61,15 @@ def tui(
     ).run()
 
 
-def _address(config_path: Path | None, data_dir: Path | None) -> "Address":
-    from pointsman.services.runtime.settings import SettingsError
+def _address(given: "Given") -> "Address":
+    """Read anew at each connect: an embedded system that was started again has other ports."""
     from pointsman.tui.options import Address
 
     try:
-        found = options.settings_of(config_path, data_dir)
-    except SettingsError as error:
+        found = place.resolve(given, os.environ)
+    except ContextError as error:
         raise ValueError(str(error)) from error
-    return Address(found.nats_url, found.nats_user, found.nats_password, found.nats_creds_file)
-
-
-def _context(config_path: Path | None, data_dir: Path | None) -> str:
-    named = data_dir or (config_path and config_path.stem)
-    return str(named.name if isinstance(named, Path) else named) if named else "local"
+    return Address(found.url, found.user, found.password, found.creds_file)
 
 
 def _actor() -> str:

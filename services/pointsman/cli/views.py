@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pointsman.cli.output import At, Column, Style, View, Word, facts, table
 
 if TYPE_CHECKING:
@@ -81,10 +83,15 @@ def _server(shown: "Server", style: Style) -> str:
     )
 
 
+def _still(one: "Server") -> "Server":
+    health = replace(one.health, last_check=None, next_check=None, last_heartbeat=None)
+    return replace(one, uptime=0, last_heartbeat=None, time_since_last_heartbeat=None, health=health)
+
+
 SERVERS: "View[ServerPage, Server]" = View(
-    SERVER_COLUMNS, lambda page: page.servers, lambda one: one.id, more=lambda page: more(page.cursor)
+    SERVER_COLUMNS, lambda page: page.servers, lambda one: one.id, more=lambda page: more(page.cursor), still=_still
 )
-SERVER: "View[Server, Server]" = View(SERVER_COLUMNS, lambda one: (one,), lambda one: one.id, _server)
+SERVER: "View[Server, Server]" = View(SERVER_COLUMNS, lambda one: (one,), lambda one: one.id, _server, still=_still)
 
 
 def _registered(shown: "RegisterAnswer", style: Style) -> str:
@@ -270,4 +277,5 @@ EXPLANATION: "View[Explanation, Explanation]" = View(
     lambda one: (one,),
     lambda one: one.id,
     _explanation,
+    still=lambda one: replace(one, as_of=0, eta=None),
 )

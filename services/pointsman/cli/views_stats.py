@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from pointsman.cli.output import At, Column, Style, View, Word, facts, table
+from msgspec.structs import asdict, replace
+
+from pointsman.cli.output import At, Column, Style, View, Word, as_table, facts, table
 from pointsman.cli.views import at, span
+from pointsman.contracts.base import Message
 
 if TYPE_CHECKING:
     from pointsman.contracts.alerts import AlertList, ListedAlert
-    from pointsman.contracts.balancer import PoolStatus
     from pointsman.contracts.statistics import (
         FleetStatistics,
         HourlyStatistics,
@@ -85,7 +87,9 @@ DAY_COLUMNS: "tuple[Column[TaskStatistics], ...]" = (
     Column("WAIT P95", lambda one: span(one.wait_p95)),
     Column("AS OF", lambda one: At(one.as_of)),
 )
-DAY: "View[TaskStatistics, TaskStatistics]" = View(DAY_COLUMNS, lambda one: (one,), lambda one: str(one.as_of), _tasks)
+DAY: "View[TaskStatistics, TaskStatistics]" = View(
+    DAY_COLUMNS, lambda one: (one,), lambda _one: "day", _tasks, still=lambda one: replace(one, as_of=0)
+)
 SERVER_COLUMNS: "tuple[Column[ServerFigures], ...]" = (
     Column("SERVER", lambda one: one.server_id),
     Column("TASKS", lambda one: one.tasks_processed),
@@ -134,22 +138,33 @@ def fewer(shown: int, total: int, *, is_stale: bool) -> str | None:
     return "; ".join(one for one in told if one) or None
 
 
-POOL_HEAD = ("POOL", "ALGORITHM", "SERVERS", "ELIGIBLE", "PENDING", "ACTIVE", "SLOTS", "STARTS/S")
+class PoolRow(Message):
+    """One pool of the balancer's answer, with its name."""
+
+    pool: str
+    algorithm: str
+    servers: int
+    eligible: int
+    pending: int
+    active_tasks: int
+    slots: int
+    starts_per_s: float
 
 
-def _pool(name: str, one: "PoolStatus") -> tuple[object, ...]:
-    numbers = (one.servers, one.eligible, one.pending, one.active_tasks, one.slots, f"{one.starts_per_s:.1f}")
-    return (name, one.algorithm, *numbers)
-
-
-POOLS: "tuple[Column[tuple[object, ...]], ...]" = tuple(
-    Column(name, lambda row, at=number: row[at])  # type: ignore[misc]
-    for number, name in enumerate(POOL_HEAD)
+POOLS: tuple[Column[PoolRow], ...] = (
+    Column("POOL", lambda one: one.pool),
+    Column("ALGORITHM", lambda one: one.algorithm),
+    Column("SERVERS", lambda one: one.servers),
+    Column("ELIGIBLE", lambda one: one.eligible),
+    Column("PENDING", lambda one: one.pending),
+    Column("ACTIVE", lambda one: one.active_tasks),
+    Column("SLOTS", lambda one: one.slots),
+    Column("STARTS/S", lambda one: f"{one.starts_per_s:.1f}"),
 )
 
 
-def _rows(shown: "LoadBalancerStatistics") -> list[tuple[object, ...]]:
-    return [_pool(name, one) for name, one in sorted(shown.pools.items())]
+def _rows(shown: "LoadBalancerStatistics") -> list[PoolRow]:
+    return [PoolRow(pool=name, **asdict(one)) for name, one in sorted(shown.pools.items())]
 
 
 def _balancer(shown: "LoadBalancerStatistics", style: Style) -> str:
@@ -163,7 +178,7 @@ def _balancer(shown: "LoadBalancerStatistics", style: Style) -> str:
         ("last dispatch", at(shown.last_dispatch)),
         ("as of", At(shown.as_of)),
     )
-    parts = [facts(pairs, style), table(POOL_HEAD, _rows(shown), style)]
+    parts = [facts(pairs, style), as_table(POOLS, _rows(shown), style)]
     if shown.gates:
         gates = [
             (one.scope, one.name, one.running, one.max_concurrent, one.per_second, at(one.blocked_until))
@@ -176,7 +191,7 @@ def _balancer(shown: "LoadBalancerStatistics", style: Style) -> str:
     return "\n\n".join(parts)
 
 
-BALANCER: "View[LoadBalancerStatistics, tuple[object, ...]]" = View(POOLS, _rows, lambda row: str(row[0]), _balancer)
+BALANCER: "View[LoadBalancerStatistics, PoolRow]" = View(POOLS, _rows, lambda row: row.pool, _balancer)
 
 
 def _switch(plan: "PoolPlan", style: Style) -> str:

@@ -65,10 +65,11 @@ class _Lines[A]:
         pass
 
     def show(self, answer: A) -> None:
-        told = {self._view.name(item): output.as_jsonl(item) for item in self._view.items(answer)}
-        for name, line in told.items():
-            if self._known.get(name) != line:
-                click.echo(line)
+        items = {self._view.name(item): item for item in self._view.items(answer)}
+        told = {name: output.as_jsonl(self._view.still(item)) for name, item in items.items()}
+        for name, still in told.items():
+            if self._known.get(name) != still:
+                click.echo(output.as_jsonl(items[name]))
         for name in self._known.keys() - told.keys():
             click.echo(output.as_jsonl({"removed": name}))
         self._known = told
