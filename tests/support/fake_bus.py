@@ -286,15 +286,16 @@ class FakeBroker:
     def hears(self, subject: str) -> bool:
         return any(bus.listening(subject) for bus in self.buses)
 
-    def written(self, stream: Stream, stored: Stored) -> None:
+    def written(self, stream: Stream, stored: Stored, last_seq: int) -> None:
         """Tell consumers, the view and the streams that source this one."""
         for consumer in stream.consumers.values():
             consumer.wake.set()
         view = stream.config.get("republish")
         if view is not None and matches(view["src"], stored.subject):
             subject = view["dest"].replace("{{wildcard(1)}}", stored.subject.split(".")[2])
-            headers = stored.headers | {"Nats-Stream": stream.name, "Nats-Sequence": str(stored.seq)}
-            self.deliver(subject, Message(subject, stored.data, headers | {"Nats-Subject": stored.subject}))
+            places = {"Nats-Sequence": str(stored.seq), "Nats-Last-Sequence": str(last_seq)}
+            headers = stored.headers | {"Nats-Stream": stream.name, "Nats-Subject": stored.subject} | places
+            self.deliver(subject, Message(subject, stored.data, headers))
         for other in self.streams.values():
             if any(source["name"] == stream.name for source in other.config.get("sources", ())):
                 other.write(stored.subject, stored.data, {"Nats-Stream-Source": stream.name})

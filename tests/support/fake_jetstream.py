@@ -90,7 +90,7 @@ class Stream:
         stored = Stored(subject, self.last_seq + 1, data, headers, expires_s)
         self._put(stored)
         self.journal.append(stored)
-        self._broker.written(self, stored)
+        self._broker.written(self, stored, last.seq if last else 0)
         return {"stream": self.name, "seq": stored.seq}
 
     def remove(self, seq: int) -> None:

@@ -136,9 +136,9 @@ class Tasks(_Verbs):
 
     async def events(self, task_id: str) -> AsyncIterator[TaskEvent]:
         """What has happened to the task, then what happens, until it has ended."""
-        from pointsman.client.events import life
+        from pointsman.client.events import Lives
 
-        async with aclosing(life(self._bus, self._actor, task_id)) as told:
+        async with aclosing(Lives(self._bus).follow(self._actor, task_id)) as told:
             async for one in told:
                 if one is not None:
                     yield one[1]

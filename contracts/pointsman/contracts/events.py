@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from enum import StrEnum
 
-from pointsman.contracts.base import Message
+from msgspec.structs import replace
+
+from pointsman.contracts.base import NULL, Message
 from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import Lease, TaskRecord
 from pointsman.contracts.task import AttemptView, RefusedAnswer, Task
+from pointsman.contracts.view import attempts_of, show
 
 
 class Kind(StrEnum):
@@ -114,6 +117,28 @@ def _event(task: Task, kind: Kind, status: Status, at: int, **more: object) -> T
         "owner": task.owner,
     }
     return TaskEvent(event=kind, status=status, at=at, **(known | more))  # type: ignore[arg-type]
+
+
+def after_record(record: TaskRecord) -> Task:
+    """What `life_of` needs of a task once this record is stored; a lease of an earlier generation says no more."""
+    return replace(show(record, None, with_payload=False), result=NULL, metadata=NULL)
+
+
+def after_lease(task: Task, lease: Lease) -> Task:
+    """What `life_of` needs of a live task once this lease of its generation is stored."""
+    current, attempts = lease.current, attempts_of(lease)
+    return replace(
+        task,
+        status=Status.PROCESSING if current else Status.PENDING,
+        progress=current.progress if current else None,
+        server_id=current.server_id if current else None,
+        updated_at=max(task.updated_at, lease.updated_at),
+        started_at=attempts[0].started_at if attempts else task.started_at,
+        run_at=lease.run_at if lease.run_at is not None else task.run_at,
+        attempts=attempts,
+        attempt=lease.attempt,
+        refused=lease.refused,
+    )
 
 
 def _ended(attempt: AttemptView) -> dict[str, object]:

@@ -107,6 +107,15 @@ def view_lease(task_id: str) -> str:
     return f"{PREFIX}.view.lease.{task_id}"
 
 
+def view_of_both(task_id: str) -> str:
+    """What is republished of one task, its record and its lease."""
+    return f"{PREFIX}.view.*.{task_id}"
+
+
+def is_view_of_lease(subject: str) -> bool:
+    return subject.startswith(f"{PREFIX}.view.lease.")
+
+
 def webhook(host: str) -> str:
     """Where completions wait for their delivery, by receiving host."""
     return f"{PREFIX}.webhook.{host}"

@@ -16,16 +16,7 @@ def show(record: TaskRecord, lease: Lease | None, *, with_payload: bool) -> Task
     if is_terminal(record.status):
         lease = None
     current = lease.current if lease else None
-    attempts = tuple(a.view() for a in (lease.attempts if lease else record.attempts))
-    if current is not None:
-        running = AttemptView(
-            number=current.number,
-            server_id=current.server_id,
-            started_at=current.started_at,
-            due_at=current.due_at,
-            choice=current.choice,
-        )
-        attempts = (*attempts, running)
+    attempts = attempts_of(lease) if lease else tuple(a.view() for a in record.attempts)
     spec = record.spec
     return Task(
         id=record.id,
@@ -57,6 +48,22 @@ def show(record: TaskRecord, lease: Lease | None, *, with_payload: bool) -> Task
         payload=spec.payload if with_payload else NULL,
         refused=lease.refused if lease else record.refused,
     )
+
+
+def attempts_of(lease: Lease) -> tuple[AttemptView, ...]:
+    """Those that ended, then the one that runs."""
+    ended = tuple(attempt.view() for attempt in lease.attempts)
+    if lease.current is None:
+        return ended
+    current = lease.current
+    running = AttemptView(
+        number=current.number,
+        server_id=current.server_id,
+        started_at=current.started_at,
+        due_at=current.due_at,
+        choice=current.choice,
+    )
+    return (*ended, running)
 
 
 def _last_error(lease: Lease) -> str | None:

@@ -1,9 +1,10 @@
 """`GET /api/events`: everything that happens to tasks, from a cursor or from now on."""
 
 from pointsman.contracts.base import Request
+from pointsman.services.gateway.hub import Everything
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.route import Incoming, Ports
-from pointsman.services.gateway.sse import Stream, cursor_of, last_event_id
+from pointsman.services.gateway.sse import cursor_of, last_event_id
 from pointsman.services.runtime.feed import Cursor
 
 PARTS = 2
@@ -21,4 +22,4 @@ async def all_events(ports: Ports, incoming: Incoming) -> Reply:
         since = cursor_of("cursor", incoming.query.cursor, PARTS)
     ports.hub.check_room()
     incoming.waited = True
-    return Stream(200, frames=ports.hub.frames(Cursor(*since) if since is not None else None))
+    return Everything(200, hub=ports.hub, since=Cursor(*since) if since is not None else None)

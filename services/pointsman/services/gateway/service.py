@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from pointsman.client.wait import until_terminal
 from pointsman.services.gateway.app import Edge, build_app
 from pointsman.services.gateway.hub import Hub
+from pointsman.services.gateway.listening import drop_stuck
 from pointsman.services.gateway.observe import Observer
 from pointsman.services.gateway.readiness import Readiness
 from pointsman.services.gateway.route import Ports
@@ -28,6 +29,8 @@ HEAD_TIMEOUT_MS = 15_000
 START_S = 10.0
 DRAIN_S = 10.0
 RESTART_S = 0.5
+OPENING_S = 0.02
+STUCK_MS = 10_000
 
 
 def build(context: Context) -> RunningService:
@@ -62,7 +65,7 @@ class Gateway:
             while not await self._is_open():
                 if serving.done():
                     raise OSError(f"the gateway cannot listen on {self._host}:{self._port}")
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(OPENING_S)
         log.info("gateway listens", host=self._host, port=self._port)
 
     async def stop(self) -> None:
@@ -78,10 +81,18 @@ class Gateway:
         """Serve; a server that ends without being told is a fault of its own and begun again."""
         while not self._stopping:
             self._server = _server(self._app, self._host, self._port)
+            bounding = self._background.run(self._bound(), "drop stuck connections")
             await self._server.serve()
+            bounding.cancel()
             if not self._stopping:
                 log.error("the HTTP server ended by itself, starting it again")
                 await asyncio.sleep(RESTART_S)
+
+    async def _bound(self) -> None:
+        for _ in range(round(START_S / OPENING_S)):
+            if drop_stuck(self._port, STUCK_MS):
+                return
+            await asyncio.sleep(OPENING_S)
 
     async def _is_open(self) -> bool:
         with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, invalid
@@ -14,7 +14,7 @@ from pointsman.contracts.events import TaskEvent
 from pointsman.services.gateway.reply import API_HEADERS, Reply
 
 HEARTBEAT = b": beat\n\n"
-WRITE_S = 30.0
+WRITE_S = 8.0
 CLOSING_S = 1.0
 EVENT_STREAM = b"text/event-stream"
 _CURSOR = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})*", re.ASCII)
@@ -44,8 +44,22 @@ def cursor_of(field: str, given: str, parts: int) -> tuple[int, ...]:
 
 
 @dataclass(slots=True)
-class Stream(Reply):
-    """An answer that goes on; `frames` are written as they come and closed with the connection.
+class EventStream(Reply):
+    """An answer that goes on."""
+
+    async def begin(self, scope: Scope, send: Send) -> bool:
+        """Whether a body is wanted."""
+        headers = [*API_HEADERS, *self.headers, (b"x-request-id", self.request_id.encode("latin-1"))]
+        headers += [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if is_head := scope["method"] == "HEAD":  # type: ignore[typeddict-item]
+            await send(END)
+        return not is_head
+
+
+@dataclass(slots=True)
+class Stream(EventStream):
+    """`frames` are written as they come and closed with the connection.
 
     `closing` ends one whose frames do not end by themselves when the gateway stops.
     """
@@ -54,11 +68,10 @@ class Stream(Reply):
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [*API_HEADERS, *self.headers, (b"x-request-id", self.request_id.encode("latin-1"))]
-        headers += [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        writing = asyncio.create_task(self._write(send, is_head=scope["method"] == "HEAD"))  # type: ignore[typeddict-item]
-        over = {asyncio.create_task(_disconnected(receive)), asyncio.create_task(self._closed())}
+        if not await self.begin(scope, send):
+            return
+        writing = asyncio.create_task(self._write(send))
+        over = {asyncio.create_task(disconnected(receive)), asyncio.create_task(self._closed())}
         try:
             await asyncio.wait({writing, *over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -75,19 +88,28 @@ class Stream(Reply):
 
     async def _tell_closing(self, send: Send) -> None:
         if self.closing.is_set():
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CLOSING_S):
-                    await send(
-                        {"type": "http.response.body", "body": notice("interrupted", "shutdown"), "more_body": True}
-                    )
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await close(send, "shutdown")
 
-    async def _write(self, send: Send, *, is_head: bool) -> None:
-        if not is_head:
-            async for frame in self.frames:
-                async with asyncio.timeout(WRITE_S):
-                    await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _write(self, send: Send) -> None:
+        async for frame in self.frames:
+            async with asyncio.timeout(WRITE_S):
+                await send(more(frame))
+        await send(END)
+
+
+def more(body: bytes) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+END: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def close(send: Send, why: str) -> None:
+    """Say why no more comes, to a reader that still takes it."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSING_S):
+            await send(more(notice("interrupted", why)))
+            await send(END)
 
 
 async def _none() -> AsyncIterator[bytes]:
@@ -95,7 +117,7 @@ async def _none() -> AsyncIterator[bytes]:
     yield b""
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
 

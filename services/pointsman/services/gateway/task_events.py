@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from pointsman.client.bus import Bus
-from pointsman.client.events import START, life, read
+from pointsman.client.events import START, Lives, read
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.events import life_of
 from pointsman.contracts.lifecycle import is_terminal
@@ -22,13 +21,13 @@ async def task_events(ports: Ports, incoming: Incoming) -> Reply:
     incoming.waited = True
     if is_terminal(task.status) and not any(place > seen for place, _ in life_of(task)):
         return Reply(204)
-    return Stream(200, frames=_frames(ports.bus, incoming, seen), closing=ports.hub.closing)
+    return Stream(200, frames=_frames(ports.hub.lives, incoming, seen), closing=ports.hub.closing)
 
 
-async def _frames(bus: Bus, incoming: Incoming, seen: tuple[int, ...]) -> AsyncIterator[bytes]:
+async def _frames(lives: Lives, incoming: Incoming, seen: tuple[int, ...]) -> AsyncIterator[bytes]:
     status = ""
     try:
-        async with aclosing(life(bus, incoming.actor, incoming.id, seen=seen)) as told:
+        async with aclosing(lives.follow(incoming.actor, incoming.id, seen=seen)) as told:
             async for one in told:
                 if one is None:
                     yield HEARTBEAT

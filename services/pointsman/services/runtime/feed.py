@@ -8,6 +8,7 @@ in the meantime shows in the record that replaced it.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -53,34 +54,42 @@ class Interrupted(Exception):
     """No more comes, for this reason; who comes back with a cursor gets what was missed."""
 
 
-class Reader[T]:
-    """What waits for one reader; `why` says why no more comes."""
+type Batch[T] = list[tuple[Cursor, T]]
+"""What came within a moment, with the cursor after each; all readers are given the same."""
+
+
+class Reader[T](Protocol):
+    def take(self, batch: Batch[T]) -> None: ...
+
+    def lose(self, why: str) -> None:
+        """No more comes, for this reason; the first counts."""
+
+
+class Queue[T]:
+    """A reader that comes for what waits; `why` says why no more comes."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Cursor, T]] = []
+        self._waiting: Batch[T] = []
         self._woken: asyncio.Future[None] | None = None
         self.why = ""
 
-    def put(self, cursor: Cursor, shown: T) -> None:
-        """Seen at the next `wake`."""
-        if len(self._waiting) >= QUEUED_MAX:
+    def take(self, batch: Batch[T]) -> None:
+        self._waiting += batch
+        if len(self._waiting) > QUEUED_MAX:
+            del self._waiting[QUEUED_MAX:]
             self.lose("slow-reader")
-        else:
-            self._waiting.append((cursor, shown))
+        self._wake()
 
     def lose(self, why: str) -> None:
         self.why = self.why or why
-        self.wake()
+        self._wake()
 
-    async def next(self) -> list[tuple[Cursor, T]]:
-        """All that waits; nothing after a while of silence, and when no more comes.
-
-        One timer and one future: this runs for each reader at each event.
-        """
+    async def next(self) -> Batch[T]:
+        """All that waits; nothing after a while of silence, and when no more comes."""
         if not self._waiting and not self.why:
             loop = asyncio.get_running_loop()
             self._woken = loop.create_future()
-            silence = loop.call_later(SILENCE_S, self.wake)
+            silence = loop.call_later(SILENCE_S, self._wake)
             try:
                 await self._woken
             finally:
@@ -88,7 +97,7 @@ class Reader[T]:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def wake(self) -> None:
+    def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
@@ -104,53 +113,60 @@ class Feed[T]:
         self._subscriptions: list[Subscription] = []
         self._forget_reconnect: Callable[[], None] = lambda: None
         self._opening = asyncio.Lock()
-        self._waking: asyncio.TimerHandle | None = None
-
-    @property
-    def readers(self) -> int:
-        return len(self._readers)
+        self._gathered: Batch[T] = []
 
     async def follow(self, since: Cursor | None) -> AsyncGenerator[list[T]]:
         """What was missed `since` (None: nothing), then all that comes; nothing at first and after a while of silence.
 
         Raises Interrupted when no more comes, 503 when what was missed cannot be read in time.
         """
-        reader = Reader[T]()
-        await self._join(reader)
+        reader = Queue[T]()
+        read = await self.join(reader)
         try:
             yield []
-            read = since
             if since is not None:
                 shown, read = await missed(self._bus, since, self._render)
                 yield shown
             while not reader.why:
                 found = await reader.next()
-                yield [one for cursor, one in found if read is None or not cursor.is_within(read)]
+                yield [one for cursor, one in found if not cursor.is_within(read)]
             raise Interrupted(reader.why)
         finally:
-            await self._leave(reader)
+            await self.leave(reader)
 
     def stop(self) -> None:
         """End every stream, so that its client comes back elsewhere."""
         self._lose_all("shutdown")
 
-    async def _join(self, reader: Reader[T]) -> None:
+    async def join(self, reader: Reader[T]) -> Cursor:
+        """Give it all that comes after this cursor, and perhaps a little before."""
         async with self._opening:
             if not self._subscriptions:
-                self._forget_reconnect = self._bus.on_reconnect(lambda: self._lose_all("reconnected"))
-                for subject, handler in ((view_task(EVERY), self._on_task), (view_lease(EVERY), self._on_lease)):
-                    self._subscriptions.append(await self._bus.subscribe(subject, handler))
-                await self._bus.barrier()
-                self._cursor = await last_cursor(self._bus)
+                try:
+                    await self._open()
+                except BaseException:
+                    await self._close()
+                    raise
             self._readers.add(reader)
+            return self._cursor
 
-    async def _leave(self, reader: Reader[T]) -> None:
+    async def leave(self, reader: Reader[T]) -> None:
         async with self._opening:
             self._readers.discard(reader)
             if not self._readers:
-                self._forget_reconnect()
-                while self._subscriptions:
-                    await self._subscriptions.pop().unsubscribe()
+                await self._close()
+
+    async def _open(self) -> None:
+        self._forget_reconnect = self._bus.on_reconnect(lambda: self._lose_all("reconnected"))
+        for subject, handler in ((view_task(EVERY), self._on_task), (view_lease(EVERY), self._on_lease)):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        await self._bus.barrier()
+        self._cursor = await last_cursor(self._bus)
+
+    async def _close(self) -> None:
+        self._forget_reconnect()
+        while self._subscriptions:
+            await self._subscriptions.pop().unsubscribe()
 
     async def _on_task(self, message: Message) -> None:
         sequence = int(message.headers.get(SEQUENCE, "0"))
@@ -170,20 +186,18 @@ class Feed[T]:
 
     def _tell(self, event: TaskEvent | None) -> None:
         if event is not None:
-            shown = self._render(str(self._cursor), event)
-            for reader in self._readers:
-                reader.put(self._cursor, shown)
-            if self._waking is None:
-                self._waking = asyncio.get_running_loop().call_later(GATHER_S, self._wake_all)
+            if not self._gathered:
+                asyncio.get_running_loop().call_later(GATHER_S, self._give)
+            self._gathered.append((self._cursor, self._render(str(self._cursor), event)))
 
-    def _wake_all(self) -> None:
+    def _give(self) -> None:
         """A write to each reader costs more than all else, and events come in threes: so they wait for each other."""
-        self._waking = None
-        for reader in self._readers:
-            reader.wake()
+        batch, self._gathered = self._gathered, []
+        for reader in tuple(self._readers):
+            reader.take(batch)
 
     def _lose_all(self, why: str) -> None:
-        for reader in self._readers:
+        for reader in tuple(self._readers):
             reader.lose(why)
 
 
