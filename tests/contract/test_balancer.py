@@ -724,3 +724,26 @@ async def test_a_leader_whose_take_over_could_not_be_told_answers_a_step_later(
     await fake_yard.balancer("one")
     await until_status(fake_yard, lambda status: status.epoch > 0)
     assert offered == 3
+
+
+async def test_a_failure_nobody_foresaw_gives_the_slot_back(fake_yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard, put_lease, failed = fake_yard, TaskStore.put_lease, 0
+
+    async def failing(self: TaskStore, task_id: str, lease: Lease, revision: int, operation: str) -> int:
+        nonlocal failed
+        if failed < 3:
+            failed += 1
+            raise RuntimeError("a bug")
+        return await put_lease(self, task_id, lease, revision, operation)
+
+    monkeypatch.setattr(TaskStore, "put_lease", failing)
+    await yard.server("a", limit=1)
+    await yard.balancer("one")
+    ids = {await yard.submit(), await yard.submit()}
+    for _ in tuple(ids):
+        [handed] = await yard.executor.next()
+        ids.discard(handed.task_id)
+        await yard.executor.answer(handed, Succeeded())
+    assert (ids, failed) == (set(), 3)
+    status = await yard.status()
+    assert (status.active, status.pending) == (0, 0)

@@ -125,8 +125,22 @@ class Dispatcher:
         self._model.by_executor[executor] = self._model.by_executor.get(executor, 0) + by
 
     async def _commit(self, decision: Decision, executor: str, now: int) -> None:
-        entry, raw = decision.entry, decision.entry.raw
-        lease = assign(
+        """The slot is given back however this ends without a lease."""
+        raw, revision = decision.entry.raw, None
+        try:
+            lease = self._assigned(decision, executor, now)
+            revision = await self._written(decision, lease)
+        finally:
+            self._count(executor, -1)
+            if revision is None:
+                self._model.withdraw(decision, self._clock.now_ms())
+        if revision is not None:
+            await self._hand_over(decision, lease, revision, raw)
+        self.schedule()
+
+    def _assigned(self, decision: Decision, executor: str, now: int) -> Lease:
+        entry = decision.entry
+        return assign(
             decision.lease,
             entry.generation,
             server_id=decision.server_id,
@@ -136,20 +150,18 @@ class Dispatcher:
             deadline=min(now + entry.shape.timeout_ms, entry.deadline),
             choice=decision.choice,
         )
+
+    async def _written(self, decision: Decision, lease: Lease) -> int | None:
+        """The lease's revision; None when somebody else wrote it, or nobody can at the moment."""
+        entry = decision.entry
         try:
-            revision = await self._store.put_lease(entry.id, lease, decision.lease_revision, new_operation_id())
+            return await self._store.put_lease(entry.id, lease, decision.lease_revision, new_operation_id())
         except RevisionMoved:
             await self._heal(entry)
-            self._model.withdraw(decision, self._clock.now_ms())
         except (PointsmanError, BusError) as error:
             log.warning("lease not written", task_id=entry.id, error=str(error))
             self._paused_until = self._clock.now_ms() + PAUSE_MS
-            self._model.withdraw(decision, self._clock.now_ms())
-        else:
-            await self._hand_over(decision, lease, revision, raw)
-        finally:
-            self._count(executor, -1)
-        self.schedule()
+        return None
 
     async def _hand_over(self, decision: Decision, lease: Lease, revision: int, raw: bytes | None) -> None:
         """Tell the executor, unless the task ended meanwhile or we are no longer sure to lead."""
