@@ -11,7 +11,7 @@ from pointsman.contracts.explain import Explanation, Gate
 from pointsman.contracts.limits import KeySettings, Limit, PoolSettings, Rate, TypeSettings
 from pointsman.contracts.record import Attempt
 from pointsman.contracts.server import HealthState, ServerHealth
-from pointsman.services.balancer.explain import ahead, explanation, reason
+from pointsman.services.balancer.explain import PLACES_CHUNK, ahead, explanation, reason
 from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.rules import status
 from pointsman.services.runtime.outcomes import Failed, cancel
@@ -241,3 +241,18 @@ def test_a_limit_that_was_lifted_is_told_no_more_though_some_that_it_let_go_stil
         said = status(model, leader="l", epoch=1, last_dispatch=None, dispatched=0, now=NOW, now_s=NOW / 1000)
         assert [gate.name for gate in said.gates] == names
         model.fleet.set_health("a", ServerHealth(state=HealthState.UNHEALTHY, registered_at=1))
+
+
+def test_who_waits_at_other_gates_costs_an_explanation_nothing_and_a_crowd_is_counted_in_pieces() -> None:
+    model = a_model(("a",), limit=9)
+    for task_type in ("resize", "scan"):
+        limit = Limit(max_concurrent=0)
+        model.pools.set_type(task_type, TypeSettings(type=task_type, limit=limit), 0.0)
+    for n in range(PLACES_CHUNK + 2):
+        fold(model, a_record(f"r{n:05}", type="resize", concurrency_key=f"k{n}", fairness_key=f"f{n}"), 2 * n + 1)
+        fold(model, a_record(f"s{n % 3}", type="scan", concurrency_key="k"), 2 * n + 2)
+    assert sum(1 for _ in model.pending.gates.lanes()) == PLACES_CHUNK + 3
+    [own, beside] = ahead(model, model.entries["s2"])
+    assert (own, beside) == (2, 0)
+    pieces = list(ahead(model, model.entries["r00007"]))
+    assert len(pieces) == 3

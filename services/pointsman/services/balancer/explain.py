@@ -1,8 +1,10 @@
 """Why a task is where it is: the first gate that does not let it pass, its place in line, when it may start."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from pointsman.contracts.explain import Explanation, Gate, ServerRefusal
 from pointsman.contracts.lifecycle import Status
@@ -12,7 +14,7 @@ from pointsman.services.balancer.model import Model
 from pointsman.services.balancer.waiting import Waiting
 
 SERVERS_MAX = 100
-CHUNK = 20_000
+CHUNK, PLACES_CHUNK = 20_000, 5_000
 ETA_MS_MAX = 7 * 86_400_000
 """What is further away than a week is a guess that helps nobody."""
 
@@ -109,56 +111,51 @@ def _no_server(model: Model, entry: Entry, now: int) -> Reason:
     return Reason(Gate.TURN, "others are first", is_in_line=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Tasks of one fairness key that wait at the same place: `tag` is the start tag of the first."""
+def ahead(model: Model, entry: Entry) -> Iterator[int]:
+    """How many go first, counted piece by piece, so that a million do not hold up the rest of the process."""
+    own = entry.place
+    if not isinstance(own, Waiting):
+        return
+    rank, mine = 0, (entry.due, entry.id)
+    for start in range(0, len(own.queued), CHUNK):
+        found = sum(one[:2] < mine and one[2].place is own for one in own.queued[start : start + CHUNK])
+        rank += found
+        yield found
+    fairness, shape = model.pending.fairness, entry.shape
+    shares = fairness.of(shape.pool, shape.priority)
+    tag = shares.tag(entry.fairness_key) + rank / fairness.weight(shape.pool, entry.fairness_key)
 
+    def first_of(beside: Beside) -> int:
+        """Those of another place: all of a higher priority, of the same those whose turn comes before `tag`."""
+        if beside.place is own or beside.priority < shape.priority:
+            return 0
+        if beside.priority > shape.priority:
+            return beside.place.count
+        turns = (tag - shares.tag(beside.key)) * fairness.weight(shape.pool, beside.key)
+        return min(beside.place.count, max(0, math.ceil(turns)))
+
+    others = _beside(model, entry)
+    while some := list(islice(others, PLACES_CHUNK)):
+        yield sum(map(first_of, some))
+
+
+class Beside(NamedTuple):
+    """Tasks of one priority and fairness key that wait at the same gate or in the same line."""
+
+    priority: int
     key: str
-    tag: float
-    weight: int
     place: Waiting
 
 
-def ahead(model: Model, entry: Entry) -> Iterator[int]:
-    """How many go first, counted piece by piece, so that a million do not hold up the rest of the process."""
-    before, flows = _beside(model, entry)
-    yield before
-    own = next((flow for flow in flows if flow.place is entry.place), None)
-    if own is None:
-        return
-    rank, mine = 0, (entry.due, entry.id)
-    queued = own.place.queued
-    for start in range(0, len(queued), CHUNK):
-        found = sum(one[:2] < mine and one[2].place is own.place for one in queued[start : start + CHUNK])
-        rank += found
-        yield found
-    tag = own.tag + rank / own.weight
-    yield sum(
-        min(flow.place.count, max(0, math.ceil((tag - flow.tag) * flow.weight))) for flow in flows if flow is not own
-    )
-
-
-def _beside(model: Model, entry: Entry) -> tuple[int, list[Flow]]:
-    """How many wait in the same place with a higher priority, and who waits there with the same."""
+def _beside(model: Model, entry: Entry) -> Iterator[Beside]:
+    """Who waits where the entry does, and its own place; as it was when asked, for it may change between the pieces."""
     shape, place = entry.shape, entry.place
     if isinstance(place, gates.Lane):
-        lanes = [lane for lane in model.pending.gates.lanes() if lane.gate is place.gate]
-        lanes = [lane for lane in lanes if lane.id.requirement == shape.requirement]
-        higher = sum(lane.count for lane in lanes if lane.id.priority > shape.priority)
-        same = [(lane.id.fairness_key, lane) for lane in lanes if lane.id.priority == shape.priority]
-        return higher, _flows(model, entry, same)
+        sleeping = place.gate.sleeping(shape.requirement) if place.gate is not None else ()
+        return (Beside(lane.id.priority, lane.id.fairness_key, lane) for lane in sleeping)
     line = model.pending.line(shape.requirement)
-    if line is None:
-        return 0, []
-    levels = (level for priority, level in line.levels.items() if priority > shape.priority)
-    higher = sum(waiting.count for level in levels for waiting in level.by_key.values())
-    return higher, _flows(model, entry, line.levels[shape.priority].by_key.items())
-
-
-def _flows(model: Model, entry: Entry, found: Iterable[tuple[str, Waiting]]) -> list[Flow]:
-    fairness, pool = model.pending.fairness, entry.shape.pool
-    shares = fairness.of(pool, entry.shape.priority)
-    return [Flow(key, shares.tag(key), fairness.weight(pool, key), place) for key, place in found]
+    levels = list(line.levels.items()) if line is not None else []
+    return (Beside(priority, key, waiting) for priority, level in levels for key, waiting in list(level.by_key.items()))
 
 
 def refusals(model: Model, entry: Entry, now: int, now_s: float) -> tuple[ServerRefusal, ...]:

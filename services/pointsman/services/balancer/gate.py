@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pointsman.contracts.explain import Gate as Scope
@@ -93,6 +94,14 @@ class Queue:
         heapq.heapify(self._lanes)
         self._sweep_at = 2 * len(self._lanes) + SPARE
 
+    def lanes(self, gate: "Gate") -> Iterator[Lane]:
+        """Once each, though the heap may hold one several times."""
+        seen: set[LaneId] = set()
+        for _, lane in list(self._lanes):
+            if lane.gate is gate and lane.id not in seen:
+                seen.add(lane.id)
+                yield lane
+
     def first(self, gate: "Gate") -> Lane | None:
         """The lane whose first is the most urgent; what is outdated is mended when it comes up."""
         while self._lanes:
@@ -161,6 +170,11 @@ class Gate:
         urgency = lane.urgency()
         if urgency is not None:
             self.queue(lane.id.requirement).keep(urgency, lane)
+
+    def sleeping(self, requirement: Requirement) -> Iterator[Lane]:
+        """Each lane of this requirement that sleeps here; those of now, though more may come while they are counted."""
+        queue = self.queues.get(requirement)
+        return queue.lanes(self) if queue is not None else iter(())
 
     def queue(self, requirement: Requirement) -> Queue:
         queue = self.queues.get(requirement)
