@@ -630,3 +630,22 @@ def test_a_pool_that_was_forgotten_is_as_good_as_new() -> None:
         for second in range(300):
             model.tick(now + second * 1_000, now / 1000 + second)
         assert not model.pools._all
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "put off"])
+def test_what_was_scheduled_far_off_is_forgotten_when_it_will_not_begin_then(fate: str) -> None:
+    model, count = a_model(), 2_000
+    for n in range(count):
+        record = a_record(f"t{n}", run_at=NOW + 30 * 86_400_000 + n)
+        fold(model, record, 2 * n + 1)
+        if n % 100:
+            if fate == "cancelled":
+                fold(model, outcomes.cancel(record, None, None, NOW), 2 * n + 2)
+            else:
+                fold_lease(model, replace(a_lease(record), current=None, run_at=NOW + 5), n + 1, NOW, record.id)
+                fold_lease(model, a_lease(record), count + n + 1, NOW, record.id)
+    assert model.due._delayed.count == count // 100
+    assert len(model.due._delayed.queued) <= 3 * count // 100 + 64
+    assert model.next_due() == NOW + 30 * 86_400_000
+    model.tick(NOW + 31 * 86_400_000, 0)
+    assert model.pending.count == count // 100

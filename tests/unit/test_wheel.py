@@ -2,17 +2,7 @@
 
 from random import Random
 
-from pointsman.services.balancer.timers import Timers, Wheel
-
-
-def test_timers_give_what_is_due_in_order_and_once() -> None:
-    timers: Timers[str] = Timers()
-    for at, name in ((30, "c"), (10, "a"), (20, "b")):
-        timers.add(at, name)
-    assert (timers.next(), timers.due(9)) == (10, [])
-    assert timers.due(20) == ["a", "b"]
-    assert (timers.due(20), timers.next()) == ([], 30)
-    assert (timers.due(99), timers.next()) == (["c"], None)
+from pointsman.services.balancer.wheel import Wheel
 
 
 def test_the_wheel_is_never_early_and_at_most_a_second_late() -> None:

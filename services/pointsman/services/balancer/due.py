@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from pointsman.contracts.record import CurrentAttempt
 from pointsman.services.balancer.entry import Entry, State
-from pointsman.services.balancer.timers import Timers, Wheel
+from pointsman.services.balancer.waiting import Waiting
+from pointsman.services.balancer.wheel import Wheel
 
 
 class Due:
@@ -12,7 +13,7 @@ class Due:
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
-        self._delayed: Timers[str] = Timers()
+        self._delayed = Waiting()
         self._attempts: Wheel[str] = Wheel()
         self._deadlines: Wheel[str] = Wheel()
 
@@ -23,7 +24,11 @@ class Due:
         self._deadlines.discard(entry.deadline, entry.id)
 
     def is_delayed(self, entry: Entry) -> None:
-        self._delayed.add(entry.due, entry.id)
+        self._delayed.add(entry)
+
+    def is_not_delayed(self, entry: Entry) -> None:
+        if entry.place is self._delayed:
+            self._delayed.forget(entry)
 
     def runs(self, entry: Entry, current: CurrentAttempt) -> None:
         self._attempts.add(current.deadline, entry.id)
@@ -33,12 +38,15 @@ class Due:
 
     def begun(self, now: int) -> list[Entry]:
         """Delayed tasks whose time has come."""
-        found = (self._entries.get(task_id) for task_id in self._delayed.due(now))
-        return [entry for entry in found if entry is not None and entry.state is State.DELAYED]
+        found = []
+        while (first := self._delayed.first()) is not None and first[0] <= now:
+            found.append(self._delayed.take())
+        return found
 
     def next(self) -> int | None:
         """When the next delayed task begins; deadlines are looked at once a second."""
-        return self._delayed.next()
+        first = self._delayed.first()
+        return first[0] if first is not None else None
 
     def attempts_overdue(self, now: int) -> list[Entry]:
         """Running tasks whose attempt's deadline has passed."""

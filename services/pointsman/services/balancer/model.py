@@ -324,6 +324,7 @@ class Model:
     def _unplace(self, entry: Entry) -> None:
         if entry.state is State.PENDING:
             self.pending.forget(entry)
+        self.due.is_not_delayed(entry)
         if self.running.pop(entry.id, None) is not None and entry.lease is not None and entry.lease.current is not None:
             self.by_executor[entry.lease.current.executor] -= 1
             self.due.runs_no_more(entry, entry.lease.current)

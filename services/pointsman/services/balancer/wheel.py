@@ -1,27 +1,8 @@
-"""What falls due when: precise heaps for the few, a coarse wheel for the million."""
+"""What falls due when, for a million: by the second."""
 
 import heapq
 
 WHEEL_MS = 1_000
-
-
-class Timers[K]:
-    """A heap of (ms since the epoch, key); whether a key still matters is the caller's to know."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, K]] = []
-
-    def add(self, at: int, key: K) -> None:
-        heapq.heappush(self._heap, (at, key))
-
-    def due(self, now: int) -> list[K]:
-        keys = []
-        while self._heap and self._heap[0][0] <= now:
-            keys.append(heapq.heappop(self._heap)[1])
-        return keys
-
-    def next(self) -> int | None:
-        return self._heap[0][0] if self._heap else None
 
 
 class Wheel[K]:
