@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pointsman.client import nats_bus
 from pointsman.client.nats_bus import NatsBus
@@ -14,7 +16,8 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
-from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, key, stream_of
+from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, STREAM_WEBHOOKS, key, stream_of
+from pointsman.contracts.webhook import Completion
 from pointsman.services.history.backup import MANIFEST, BackupError, backup, restore, verified
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.audit import Notes, entry_of, keep
@@ -75,6 +78,34 @@ async def lived_in(archive: Archive) -> list[TaskRecord]:
     await archive.store(finished(ended, status=Status.FAILED), await archive.store(ended))
     await keep(archive.bus, entry_of("registry.unregister", ADMIN, b'{"id":"gpu-2"}', Notes(), None, NOW))
     return [*opened, late]
+
+
+def asking(path: str) -> TaskRecord:
+    """A task whose submitter wants to be called."""
+    task = record()
+    return replace(task, spec=replace(task.spec, callback_url=f"http://receiver.example/{path}"))
+
+
+async def waiting(bus: NatsBus) -> set[str]:
+    """The tasks whose ends wait to be told."""
+    return {
+        msgspec.json.decode(message.data, type=Completion).task_id
+        async for message in every_message(bus, STREAM_WEBHOOKS)
+    }
+
+
+async def test_who_waits_to_be_told_of_an_end_is_told_after_a_restore(archive: Archive, tmp_path: Path) -> None:
+    folder, announced, late = tmp_path / "backup", asking("announced"), asking("late")
+    running = await archive.start()
+    await archive.store(finished(announced), await archive.store(announced))
+    await eventually(archive.is_whole)
+    await archive.stop(running)
+    await archive.store(finished(late), await archive.store(late))
+    assert await waiting(archive.bus) == {announced.id}
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    async with another(tmp_path / "b") as empty:
+        assert (await restore(empty.bus, empty.dsn, folder, NOW)).completions == 2
+        assert await waiting(empty.bus) == {announced.id, late.id}
 
 
 async def counted(dsn: str) -> tuple[int, int, int]:

@@ -39,6 +39,7 @@ def restore(folder: Path, keep_database: bool, check: bool, config_path: Path | 
     for name, rows in done.rows.items():
         click.echo(f"{rows:>10}  {name}")
     click.echo(f"{done.keys:>10}  keys of servers and settings\n{done.open_tasks:>10}  open tasks accepted anew")
+    click.echo(f"{done.completions:>10}  completions still to be told")
 
 
 async def _restore(settings: "Settings", folder: Path, *, keep_database: bool) -> "Restored":

@@ -2,7 +2,7 @@
 
 Postgres is written first, the streams after it, so that what moves meanwhile is in both rather than in none. At restore
 everything that a stream held of tasks goes into Postgres, each record where it is newer; what is open there then is
-accepted anew. So a lost NATS costs nothing that the archive had (RELIABILITY R9).
+accepted anew, and who waits to be told of an end is told. So a lost NATS costs nothing that the archive had (RELIABILITY R9).
 """
 
 import asyncio
@@ -26,12 +26,15 @@ from pointsman.contracts.subjects import (
     HEADER_OPERATION,
     STREAM_AUDIT,
     STREAM_HISTORY,
+    STREAM_WEBHOOKS,
     key_name,
     stream_of,
 )
+from pointsman.contracts.webhook import Completion
 from pointsman.services.history import migrations, tables
 from pointsman.services.history.rules import Stored
 from pointsman.services.history.tables import Table
+from pointsman.services.history.webhooks import FULL, completion_of, key_of, put
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.bulk import every_message
 from pointsman.services.runtime.kv import TTL, KvBucket
@@ -42,7 +45,13 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 BUCKETS = (BUCKET_SERVERS, BUCKET_SETTINGS, BUCKET_IDEMPOTENCY)
-STREAMS = (*(stream_of(name) for name in BUCKETS), stream_of(BUCKET_TASKS), STREAM_HISTORY, STREAM_AUDIT)
+STREAMS = (
+    *(stream_of(name) for name in BUCKETS),
+    stream_of(BUCKET_TASKS),
+    STREAM_HISTORY,
+    STREAM_AUDIT,
+    STREAM_WEBHOOKS,
+)
 CHUNK, ABREAST = 500, 50
 KEPT_HEADERS = (HEADER_OPERATION, TTL)
 
@@ -84,11 +93,13 @@ class Restored(msgspec.Struct, frozen=True):
     rows: dict[str, int]
     keys: int
     open_tasks: int
+    completions: int
 
 
 _MANIFEST = msgspec.json.Decoder(Manifest)
 _KEPT = msgspec.json.Decoder(Kept)
 _ENTRY = msgspec.json.Decoder(AuditEntry)
+_COMPLETION = msgspec.json.Decoder(Completion)
 
 
 async def backup(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
@@ -144,7 +155,8 @@ async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_databas
     keys = 0
     for bucket in BUCKETS:
         keys += await _put_all(bus, bucket, _lines(folder / f"{stream_of(bucket)}.jsonl"))
-    return Restored(rows, keys, await _reopen(bus, dsn))
+    open_tasks = await _reopen(bus, dsn)
+    return Restored(rows, keys, open_tasks, await _announce(bus, folder, now_ms))
 
 
 async def _refuse_live(bus: Bus) -> None:
@@ -203,6 +215,29 @@ async def _reopen(bus: Bus, dsn: str) -> int:
         await gather_all([bucket.create(name, data, operation=new_operation_id()) for name, data in chunk])
         count += len(chunk)
     return count
+
+
+async def _announce(bus: Bus, folder: Path, now_ms: int) -> int:
+    """Put back who waited to be told of an end, and who would have been told of what HISTORY held."""
+    told: set[str] = set()
+    for chunk in _chunks(_completions(folder, now_ms), ABREAST):
+        new = {key_of(completion): completion for completion in chunk if key_of(completion) not in told}
+        errors = await gather_all([put(bus, key, completion) for key, completion in new.items()])
+        if failed := [error for error in errors if error and not error.startswith(FULL)]:
+            raise BackupError(f"a completion could not be put back: {failed[0]}")
+        told.update(new)
+    return len(told)
+
+
+def _completions(folder: Path, now_ms: int) -> Iterator[Completion]:
+    """A backup of an older version holds none that had left HISTORY."""
+    waiting = folder / f"{STREAM_WEBHOOKS}.jsonl"
+    if waiting.is_file():
+        yield from (_COMPLETION.decode(base64.b64decode(kept.data)) for kept in _lines(waiting))
+    for kept in _lines(folder / f"{STREAM_HISTORY}.jsonl"):
+        completion = completion_of(base64.b64decode(kept.data), now_ms)
+        if completion is not None:
+            yield completion
 
 
 async def _open_tasks(dsn: str) -> AsyncIterator[list[tuple[str, bytes]]]:

@@ -76,7 +76,7 @@ class Announcer:
         completion = completion_of(message.data, self._clock.now_ms())
         if completion is None:
             return None
-        key = f"{completion.task_id}.{completion.generation}"
+        key = key_of(completion)
         if key in self._remembered:
             return None
         if key not in self._waiting:
@@ -111,15 +111,13 @@ class Announcer:
         waiting.announced.set()
 
     async def _is_settled(self, key: str, completion: Completion) -> bool:
-        subject, headers = webhook(host_token(completion.url)), {HEADER_MESSAGE_ID: key}
         try:
-            answer = await self._bus.request(subject, encode(completion), headers=headers, timeout_s=PUBLISH_S)
+            error = await put(self._bus, key, completion)
         except (NoResponders, BusTimeout, BusDown):
             return False
-        error = _ACK.decode(answer.data).error
-        if error is not None and error.description.startswith(FULL):
-            self._refuse(completion, error.description)
-        return error is None or error.description.startswith(FULL)
+        if error.startswith(FULL):
+            self._refuse(completion, error)
+        return not error or error.startswith(FULL)
 
     def _refuse(self, completion: Completion, why: str) -> None:
         self.refused += 1
@@ -131,6 +129,19 @@ class Announcer:
         self._remembered[key] = None
         if len(self._remembered) > REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
+
+
+def key_of(completion: Completion) -> str:
+    """What tells the stream that a completion is in it already."""
+    return f"{completion.task_id}.{completion.generation}"
+
+
+async def put(bus: Bus, key: str, completion: Completion) -> str:
+    """Why the stream does not take it, empty when it does. Raises a BusError."""
+    subject, headers = webhook(host_token(completion.url)), {HEADER_MESSAGE_ID: key}
+    answer = await bus.request(subject, encode(completion), headers=headers, timeout_s=PUBLISH_S)
+    error = _ACK.decode(answer.data).error
+    return error.description or "an error without a reason" if error is not None else ""
 
 
 def completion_of(data: bytes, now_ms: int) -> Completion | None:
