@@ -19,7 +19,7 @@ from pointsman.contracts.actor import Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError, conflict, invalid, overloaded
 from pointsman.contracts.ids import is_task_id
-from pointsman.contracts.subjects import HEADER_ERROR_CODE, HEADER_OPERATION, verb
+from pointsman.contracts.subjects import HEADER_ERROR_CODE, HEADER_OPERATION, PROBE, verb
 from pointsman.services.gateway import archive_table, examples, intake, service
 from pointsman.services.gateway.hub import Hub
 from pointsman.services.gateway.route import Route
@@ -530,6 +530,23 @@ async def test_readiness_names_what_is_missing(
     assert body["dependencies"]["balancer"]["ok"] is False
     assert body["dependencies"]["task"]["ok"] is True
     assert response.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (BusTimeout(), "restart nats-server"),
+        (NoResponders(), "JetStream is off"),
+        ({"error": {"code": 503, "description": "insufficient storage"}}, "insufficient storage"),
+    ],
+)
+async def test_a_store_that_takes_no_writes_is_not_ready_and_said(
+    client: httpx.AsyncClient, bus: RecordingBus, answer: object, said: str
+) -> None:
+    bus.answers[PROBE] = answer
+    body = problem_of(await client.get("/readyz"), 503)
+    assert body["detail"] == "not ready: storage"
+    assert said in body["dependencies"]["storage"]["detail"]
 
 
 async def test_metrics_are_for_roles_and_count_by_template(client: httpx.AsyncClient) -> None:

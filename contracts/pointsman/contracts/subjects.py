@@ -18,6 +18,7 @@ CONSUMER_AUDIT = "audit"
 STREAM_WEBHOOKS = "WEBHOOKS"
 CONSUMER_WEBHOOKS = "webhooks"
 STREAM_FRAMES = "FRAMES"
+STREAM_PROBE = "PROBE"
 
 HEADER_OPERATION = "Pointsman-Op"
 HEADER_SUB = "Pointsman-Sub"
@@ -47,6 +48,7 @@ VIEW_FRAME = f"{PREFIX}.view.frame"
 VIEW_KEYFRAME = f"{PREFIX}.view.keyframe"
 VIEW_VIEWER = f"{PREFIX}.view.viewer"
 VIEW_FLOW = f"{PREFIX}.view.flow"
+PROBE = f"{PREFIX}.probe"
 
 
 def verb(service: str, name: str) -> str:

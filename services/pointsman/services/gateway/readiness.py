@@ -15,12 +15,12 @@ from pointsman.contracts.subjects import verb
 from pointsman.services.gateway.reply import PROBLEM_JSON, Reply
 from pointsman.services.gateway.route import Incoming, Ports
 from pointsman.services.runtime.clock import Clock
+from pointsman.services.runtime.store_probe import why_refused
 
 PROBE_S = 1.0
 KEPT_S = 0.5
 RETRY_AFTER_S = 2
 SELF = Actor(sub="gateway", roles=(Role.SERVICE,))
-NEEDED = ("bus", "task", "registry", "balancer")
 
 
 class Dependency(Message):
@@ -106,11 +106,16 @@ class Readiness:
             return None
 
     async def _asked(self) -> Ready:
-        task, registry, balancer, (history, postgres) = await asyncio.gather(
-            _dependency(self._answers("task")), _dependency(self._answers("registry")), self.balancer(), self._archive()
+        task, registry, balancer, (history, postgres), refused = await asyncio.gather(
+            _dependency(self._answers("task")),
+            _dependency(self._answers("registry")),
+            self.balancer(),
+            self._archive(),
+            why_refused(self._bus, timeout_s=PROBE_S),
         )
         dependencies = {
             "bus": Dependency(ok=self._bus.is_connected, needed=True, detail=self._bus.round_trip_url),
+            "storage": Dependency(ok=not refused, needed=True, detail=refused),
             "task": task,
             "registry": registry,
             "balancer": _leader(balancer),

@@ -18,9 +18,11 @@ from pointsman.contracts.subjects import (
     CONSUMER_AUDIT,
     CONSUMER_HISTORY,
     CONSUMER_WEBHOOKS,
+    PROBE,
     STREAM_AUDIT,
     STREAM_FRAMES,
     STREAM_HISTORY,
+    STREAM_PROBE,
     STREAM_WEBHOOKS,
     VIEW_KEYFRAME,
     audit_subject,
@@ -131,6 +133,18 @@ def frames(replicas: int) -> Json:
     return config
 
 
+def probe(replicas: int) -> Json:
+    """Shows whether the store takes writes; holds one."""
+    return {
+        "name": STREAM_PROBE,
+        "subjects": [PROBE],
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_msgs": 1,
+        "discard": "old",
+    }
+
+
 def streams(*, relaxed: bool, replicas: int) -> list[Json]:
     return [
         bucket(BUCKET_TASKS, relaxed=relaxed, replicas=replicas, view="task"),
@@ -145,6 +159,7 @@ def streams(*, relaxed: bool, replicas: int) -> list[Json]:
         audit(replicas),
         webhooks(replicas),
         frames(replicas),
+        probe(replicas),
     ]
 
 

@@ -70,6 +70,11 @@ class Kept:
             tail = child.last_lines(self.launcher.log)
             raise DidNotStart(f"{self.launcher.name} is not ready after {within_s:.0f} s:\n{tail}")
 
+    async def restart(self) -> None:
+        """End it, so that it is started again."""
+        if self._process and self._program:
+            await child.stop(self._process, self._program)
+
     async def stop(self) -> None:
         self._stopping.set()
         if self._process and self._program:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from pointsman.services.runtime.embedded import child, folder, ports, runfile
+from pointsman.services.runtime.embedded import child, folder, ports, runfile, store_watch
 from pointsman.services.runtime.embedded.kept import DidNotStart, Kept, Launcher
 from pointsman.services.runtime.embedded.nats import Nats
 from pointsman.services.runtime.embedded.polling import until
@@ -84,6 +84,7 @@ class System:
         self._services: list[Kept] = []
         self._pids: dict[str, int] = {}
         self._settings: Settings | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.loops: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
@@ -99,10 +100,14 @@ class System:
         await self._migrate(self._settings)
         self._services = [self._kept(self._group(names, self._settings)) for names in GROUPS]
         await self._gateway_ready(self._settings)
+        self._watching = asyncio.create_task(store_watch.watch(self._stores[0], self._settings, self._home))
         return self._settings.base_url
 
     async def stop(self) -> None:
         """Services first, all at once; then the database; the broker last."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
         await asyncio.gather(*(service.stop() for service in self._services))
         for store in reversed(self._stores):
             await store.stop()
