@@ -63,6 +63,18 @@ async def test_what_came_while_the_reader_caught_up_is_told_once(sink: Sink, con
     assert connection.taken == [b"3 ", b"4 "]
 
 
+async def test_a_sign_of_life_is_given_whatever_was_read_before_but_never_between_held_batches(
+    sink: Sink, connection: Connection
+) -> None:
+    beat, nothing = more(b": beat"), list[tuple[Cursor, bytes]]()
+    sink.take(beat, nothing)
+    sink.release(BEGINNING)
+    assert connection.taken == []
+    sink.take(beat, nothing)
+    tell(sink, 1)
+    assert connection.taken == [b": beat", b"1 "]
+
+
 async def test_a_batch_that_was_read_already_is_left_out_in_part(sink: Sink, connection: Connection) -> None:
     sink.release(Cursor(5, 0))
     tell(sink, 5, 6)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
 from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
@@ -113,6 +114,7 @@ class Everything(EventStream):
         feeding = asyncio.create_task(self._feed(sink, send))
         leaving = asyncio.create_task(disconnected(receive))
         leaving.add_done_callback(lambda _: sink.lose(GONE))
+        feeding.add_done_callback(partial(_end_if_broken, sink))
         try:
             await sink.ended
         finally:
@@ -121,6 +123,8 @@ class Everything(EventStream):
             await asyncio.wait((feeding, leaving))
             sink.close()
             await self.hub.leave(sink)
+        if not feeding.cancelled():
+            feeding.result()
         if sink.ended.result() != GONE:
             await close(send, sink.ended.result())
 
@@ -143,6 +147,11 @@ class Everything(EventStream):
             sink.lose("slow-reader")
         except OSError:
             sink.lose(GONE)
+
+
+def _end_if_broken(sink: Sink, feeding: asyncio.Task[None]) -> None:
+    if not feeding.cancelled() and feeding.exception() is not None:
+        sink.lose(GONE)
 
 
 def rendered(cursor: str, event: TaskEvent | None) -> bytes:

@@ -34,10 +34,10 @@ class Sink:
         self._flush()
 
     def take(self, message: HTTPResponseBodyEvent, batch: Batch[bytes]) -> None:
-        """`message` is the batch as it is written."""
+        """`message` is the batch as it is written; of a sign of life the batch is empty."""
         if self.ended.done():
             return
-        if self._read is None and self._writing is None and not self._is_held:
+        if (self._read is None or not batch) and self._writing is None and not self._is_held:
             self._write(message)
             return
         self._waiting += batch
