@@ -21,7 +21,8 @@ from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.record import Lease
 from pointsman.contracts.subjects import BUCKET_LEASES, BUCKET_TASKS, verb
 from pointsman.contracts.task import TaskRequest
-from pointsman.services.runtime import outcomes
+from pointsman.services.runtime import feed, outcomes
+from pointsman.services.runtime.feed import Cursor, Feed
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.runtime.outcomes import Failed, Lost, Outcome, Succeeded, assign
 from pointsman.services.runtime.task_store import StoredTask, TaskStore
@@ -224,3 +225,25 @@ async def test_nobody_follows_the_task_of_another(ear: Ear, pen: Pen) -> None:
     with pytest.raises(PointsmanError, match="not found"):
         await anext(lives.follow(EVE, pen.id))
     assert lives._subscriptions == {}
+
+
+async def test_what_happens_while_a_feed_opens_is_no_gap(
+    world: World, ear: Ear, pen: Pen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_cursor = feed.last_cursor
+
+    async def overtaken(bus: Bus) -> Cursor:
+        last = await last_cursor(bus)
+        await pen.assign()
+        await until(lambda: opened._cursor.leases > last.leases, WITHIN_S)
+        return last
+
+    monkeypatch.setattr(feed, "last_cursor", overtaken)
+    opened: Feed[str] = Feed(cast(Bus, ear), lambda _, event: str(event and event.event))
+    async with aclosing(opened.follow(None)) as told, asyncio.timeout(WITHIN_S):
+        assert await anext(told) == []
+        await pen.settle(Succeeded())
+        heard: list[str] = []
+        while "completed" not in heard:
+            heard += await anext(told)
+    assert heard == ["completed"]

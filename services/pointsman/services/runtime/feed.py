@@ -157,11 +157,14 @@ class Feed[T]:
                 await self._close()
 
     async def _open(self) -> None:
+        """What is heard while the streams' ends are asked for lies behind the cursor, too."""
+        self._cursor = Cursor()
         self._forget_reconnect = self._bus.on_reconnect(lambda: self._lose_all("reconnected"))
         for subject, handler in ((view_task(EVERY), self._on_task), (view_lease(EVERY), self._on_lease)):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         await self._bus.barrier()
-        self._cursor = await last_cursor(self._bus)
+        last = await last_cursor(self._bus)
+        self._cursor = Cursor(max(last.tasks, self._cursor.tasks), max(last.leases, self._cursor.leases))
 
     async def _close(self) -> None:
         self._forget_reconnect()
