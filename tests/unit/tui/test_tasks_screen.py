@@ -247,6 +247,23 @@ async def test_a_trace_that_cannot_be_read_says_why_and_goes_on(answers: Answers
         await seat.sees("late answer", tries=400)
 
 
+async def test_the_server_of_an_attempt_is_shown_as_it_was(answers: Answers) -> None:
+    attempts = tuple(
+        msgspec.structs.replace(one, started_at=STARTED_MS - 60_000 + 10_000 * one.number, finished_at=STARTED_MS)
+        for one in TASK.attempts
+    )
+    await answers.on("task", "get", lambda _: a_task(attempts=attempts))
+    async with opened(answers, "enter") as seat:
+        await seat.sees("✓ DONE   try 3 of 5")
+        await seat.press("left", "left")
+        await seat.sees("▸  2  srv-0134")
+        await seat.press("o")
+        text = await seat.sees("REPLAY 14:36:39")
+        assert "server srv-0134" in text
+        await seat.press("escape")
+        await seat.sees("▸  2  srv-0134")
+
+
 async def test_explain_says_what_holds_a_task_and_each_server_why_not(answers: Answers) -> None:
     async with opened(answers, "e") as seat:
         text = await seat.sees("no matching server has a free slot")
@@ -263,6 +280,7 @@ async def test_numbers_of_a_payload_stand_digit_for_digit(answers: Answers) -> N
         assert '"z": 12345678901234567890.10' in text
         assert '"s": "\\u202e"' in text
         assert text.index('"a"') < text.index('"n"') < text.index('"z"')
+        assert "error of attempt 1" in text
 
 
 @pytest.mark.parametrize("key", ["enter", "e", "i"])

@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from pointsman.client.bus import Message
+from pointsman.client.bus import BusDown, Message
 from pointsman.client.client import Client
 from pointsman.contracts.subjects import view_lease, view_task
 from pointsman.contracts.task import Task
 
 CALM_S = 0.1
-SILENCE_S = 15.0
+LOOK_S = 1.0
+SILENT_LOOKS_MAX = 15
 
 
 async def follow(client: Client, task_id: str) -> AsyncGenerator[Task]:
     """The task, and again after each change, at most ten times a second; after its end too, for it may be retried.
 
-    Raises what `task.get` raises.
+    Raises what `task.get` raises, and BusDown when the connection broke.
     """
     changed = asyncio.Event()
 
@@ -30,12 +31,21 @@ async def follow(client: Client, task_id: str) -> AsyncGenerator[Task]:
             changed.clear()
             yield await client.tasks.get(task_id)
             await asyncio.sleep(CALM_S)
-            try:
-                async with asyncio.timeout(SILENCE_S):
-                    await changed.wait()
-            except TimeoutError:
-                continue
+            await _change(client, changed)
     finally:
         forget()
         for subscription in subscriptions:
             await subscription.unsubscribe()
+
+
+async def _change(client: Client, changed: asyncio.Event) -> None:
+    """Until a hint came, or none for so long that one may have been lost."""
+    for _ in range(SILENT_LOOKS_MAX):
+        if not client.bus.is_connected:
+            raise BusDown("the connection broke")
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await changed.wait()
+        except TimeoutError:
+            continue
+        return

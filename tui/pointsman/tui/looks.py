@@ -61,6 +61,7 @@ _ASCII = {
     "↑": "^",
     "↓": "v",
     "→": "->",
+    "▸": ">",
 }
 _ASCII_TABLE = str.maketrans({glyph: plain for glyph, plain in _ASCII.items() if len(glyph) == 1})
 

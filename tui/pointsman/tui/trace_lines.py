@@ -39,8 +39,10 @@ def lines_of(
     zone: tzinfo | None = UTC,
     late: tuple[Told, ...] = (),
     has_keys: bool = False,
+    marked: int | None = None,
 ) -> list[Line]:
-    """Everything on one task; `late` is what came after its end, `has_keys` where keys open more.
+    """Everything on one task; `late` is what came after its end, `has_keys` where keys open more, `marked` the number
+    of an attempt that is pointed at.
 
     No line is wider than `width` (at least 20).
     """
@@ -49,7 +51,7 @@ def lines_of(
     lines = [
         *_head(task, trace, now_ms, width, zone, has_keys=has_keys),
         (),
-        *_attempts(task, trace, now_ms, width),
+        *_attempts(task, trace, now_ms, width, marked),
         (),
         *_events(trace, late, width, zone),
         (),
@@ -102,13 +104,13 @@ def _head(task: Task, trace: Trace, now_ms: int, width: int, zone: tzinfo | None
     yield (*pieces, (f"   total {duration(trace.until - trace.start)}", Role.PLAIN))
 
 
-def _attempts(task: Task, trace: Trace, now_ms: int, width: int) -> Iterator[Line]:
+def _attempts(task: Task, trace: Trace, now_ms: int, width: int, marked: int | None) -> Iterator[Line]:
     wide = SERVER_WIDE_MAX if width >= 100 else SERVER_MAX
     server_width = min(wide, max((len(bar.server_id) for bar in trace.bars), default=2))
     for bar in trace.bars:
         if trace.unkept and bar.number == trace.unkept[1] + 1:
             yield ((f"   attempts {trace.unkept[0]} to {trace.unkept[1]} are not kept", Role.DIM),)
-        yield _attempt(bar, trace, server_width, width)
+        yield _attempt(bar, trace, server_width, width, "▸" if bar.number == marked else " ")
         for part in wrapped(bar.reason, max(WIDTH_MIN // 2, width - 8), REASON_LINES_MAX):
             yield ((f"       {part}", Role.DIM),)
     if trace.waiting:
@@ -127,9 +129,9 @@ def _wait(number: int, trace: Trace, now_ms: int, server_width: int, width: int)
     return ((start, Role.DIM), *cells, (f"  {look!s:<{LOOK_WIDTH}}", look.role), (since, Role.DIM))
 
 
-def _attempt(bar: Bar, trace: Trace, server_width: int, width: int) -> Line:
+def _attempt(bar: Bar, trace: Trace, server_width: int, width: int, mark: str) -> Line:
     look = LOOKS.get(bar.outcome) or Look("?", (bar.outcome or "").upper(), Role.PLAIN)
-    start = f"{bar.number:>4}  {clip(bar.server_id, server_width):<{server_width}}  "
+    start = f"{mark}{bar.number:>3}  {clip(bar.server_id, server_width):<{server_width}}  "
     times = [f"  wait {duration(bar.waited_ms):>7}", f"  ran {duration(bar.ran_ms):>7}"]
     left = width - len(start) - LOOK_WIDTH - 2
     while times and left - sum(map(len, times)) < 2 * BAR_MIN:

@@ -1,4 +1,4 @@
-"""The page Input and result of a task: JSON with sorted keys and exact numbers."""
+"""The page Input and result of a task: JSON with sorted keys and exact numbers, and its errors in full."""
 
 from typing import ClassVar
 
@@ -14,8 +14,12 @@ from pointsman.tui.format import size
 from pointsman.tui.json_lines import lines_of_json
 from pointsman.tui.looks import Role
 from pointsman.tui.screens.asking import AskingScreen
+from pointsman.tui.trace import one_line
+from pointsman.tui.trace_lines import wrapped
 from pointsman.tui.widgets.lines import Line, Lines, line
 from pointsman.tui.widgets.pager import Pager
+
+WRAP, WRAPPED_MAX = 76, 100
 
 
 class PayloadScreen(AskingScreen):
@@ -54,6 +58,7 @@ class PayloadScreen(AskingScreen):
             *_part("result", task.result),
             line(""),
             *_part("metadata", task.metadata),
+            *(one for attempt in task.attempts if attempt.error for one in _error(attempt.number, attempt.error)),
         ]
 
     def draw(self) -> None:
@@ -66,6 +71,12 @@ class PayloadScreen(AskingScreen):
 
     def action_copy_command(self) -> None:
         copy(self.app, f"pointsman task get {self.task_id}")
+
+
+def _error(number: int, error: str) -> list[Line]:
+    """In full, line by line."""
+    told = [line(f" {part}") for text in error.splitlines() for part in wrapped(one_line(text), WRAP, WRAPPED_MAX)]
+    return [line(""), line((f" error of attempt {number}", Role.DIM)), *told]
 
 
 def _part(name: str, value: msgspec.Raw) -> list[Line]:

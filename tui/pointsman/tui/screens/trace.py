@@ -18,9 +18,11 @@ from pointsman.tui.asked import Asked
 from pointsman.tui.copying import copy
 from pointsman.tui.following import follow
 from pointsman.tui.looks import Role
+from pointsman.tui.replay import HOUR_MS
 from pointsman.tui.screens.asking import AskingScreen, why_of
 from pointsman.tui.screens.explain import ExplainScreen
 from pointsman.tui.screens.payload import PayloadScreen
+from pointsman.tui.screens.server import ServerScreen
 from pointsman.tui.trace import Told
 from pointsman.tui.trace_lines import lines_of
 from pointsman.tui.widgets.lines import Lines, line
@@ -41,6 +43,9 @@ class TraceScreen(AskingScreen):
         Binding("escape", "app.back", "Back", key_display="esc", id="trace.back"),
         Binding("e", "explain", "Explain", id="trace.explain"),
         Binding("i", "payload", "Input/result", id="trace.payload"),
+        Binding("left", "attempt(-1)", "Attempt before", show=False, id="trace.before"),
+        Binding("right", "attempt(1)", "Attempt after", show=False, id="trace.after"),
+        Binding("o", "as_it_was", "Server then", id="trace.replay"),
         Binding("y", "copy_id", "Copy the id", show=False, id="trace.copy"),
         Binding("Y", "copy_command", "Copy the command", show=False, id="trace.copy_command"),
     ]
@@ -50,6 +55,7 @@ class TraceScreen(AskingScreen):
         self.task_id = task_id
         self.asked: Asked[Task] = Asked("task")
         self.late: Asked[AuditPage] = Asked("late answers")
+        self.attempt: int | None = None
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -111,9 +117,36 @@ class TraceScreen(AskingScreen):
         page = self.late.answer
         late = () if page is None else tuple(Told(one.at, "late answer", one.detail, Role.WARN) for one in page.entries)
         lines = lines_of(
-            task, now_ms=now_ms, width=self.size.width, zone=moment.zone, late=tuple(reversed(late)), has_keys=True
+            task,
+            now_ms=now_ms,
+            width=self.size.width,
+            zone=moment.zone,
+            late=tuple(reversed(late)),
+            has_keys=True,
+            marked=self.attempt,
         )
         self.query_one(Pager).show(as_lines(lines))
+
+    def action_attempt(self, by: int) -> None:
+        """Point at another attempt."""
+        numbers = [one.number for one in self.asked.answer.attempts] if self.asked.answer else []
+        if numbers:
+            place = numbers.index(self.attempt) + by if self.attempt in numbers else len(numbers) - 1
+            self.attempt = numbers[min(len(numbers) - 1, max(0, place))]
+            self.cockpit.wake()
+
+    def action_as_it_was(self) -> None:
+        """The server of the attempt that is pointed at, or of the last one, as it was when that began."""
+        tried = self.asked.answer.attempts if self.asked.answer else ()
+        if not tried:
+            self.notify("no server has had it yet", severity="warning")
+            return
+        attempt = next((one for one in tried if one.number == self.attempt), tried[-1])
+        if self.cockpit.replaying.now_ms - attempt.started_at > HOUR_MS:
+            self.notify("that is over an hour ago: no longer kept", severity="warning")
+            return
+        self.cockpit.replay_at(attempt.started_at)
+        self.app.push_screen(ServerScreen(attempt.server_id))
 
     def action_explain(self) -> None:
         self.app.push_screen(ExplainScreen(self.task_id))
