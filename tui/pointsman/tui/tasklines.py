@@ -30,14 +30,14 @@ def short(task_id: str) -> str:
 
 
 def look_of(seen: Sighting) -> Look:
-    if seen.is_delayed:
-        return RETRYING if seen.attempt else DELAYED
-    return STATUS_LOOKS[seen.status]
+    if seen.status is Status.PENDING and seen.attempt:
+        return RETRYING
+    return DELAYED if seen.is_delayed else STATUS_LOOKS[seen.status]
 
 
 def cells(seen: Sighting, zone: tzinfo | None) -> Sequence[Cell]:
     look = look_of(seen)
-    tries = "" if seen.attempt is None else f"{seen.attempt}/{seen.max_attempts or '-'}"
+    tries = "" if seen.attempt is None else "/".join(str(one) for one in (seen.attempt, seen.max_attempts) if one)
     return (
         (short(seen.id), Role.ACCENT),
         (str(look), look.role),

@@ -171,8 +171,7 @@ def reason_of(task: Task, attempt: AttemptView) -> str:
         case "succeeded":
             told = f"HTTP {attempt.http_status}, {result_size(task)}" if attempt.http_status else result_size(task)
         case "failed":
-            status = f"HTTP {attempt.http_status}: " if attempt.http_status else ""
-            told = status + (attempt.error or "failed without saying why")
+            told = with_status(attempt.http_status, attempt.error or "failed without saying why")
         case "timed-out":
             told = attempt.error or f"over at its deadline, after at most {duration(task.timeout_ms)}"
         case "lost":
@@ -244,7 +243,13 @@ def result_size(task: Task) -> str:
 
 
 def _said(event: TaskEvent) -> str:
-    return f"HTTP {event.http_status}: {event.error}" if event.http_status and event.error else event.error or ""
+    return with_status(event.http_status, event.error or "")
+
+
+def with_status(http_status: int | None, told: str) -> str:
+    """Said once, though many errors begin with it."""
+    status = f"HTTP {http_status}" if http_status else ""
+    return told if told.startswith(status) else f"{status}: {told}"
 
 
 def _again(event: TaskEvent) -> str:
