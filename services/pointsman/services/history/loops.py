@@ -18,7 +18,7 @@ from pointsman.services.runtime.puller import Puller
 log = structlog.get_logger()
 
 BATCH_MAX = 1_000
-GATHER_S = 0.05
+GATHER_S = 0.1
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0
 DAYS_AHEAD = 3
 ACK, AGAIN = b"+ACK", b'-NAK {"delay":1000000000}'

@@ -116,9 +116,21 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one stored record becomes."""
 
     stored: Stored
-    task: TaskRow
+    record: ArchivedRecord
+    created_at: int
     attempts: tuple[AttemptRow, ...]
     transitions: tuple[TransitionRow, ...]
+
+    @property
+    def task(self) -> TaskRow:
+        """Made when it is asked for: most acceptances are replaced by an end of the same batch."""
+        return _task_row(self.record, self.stored, self.created_at)
+
+    @property
+    def version(self) -> tuple[int, bool, int]:
+        """Which record of a task is the later one. Revisions begin anew in a restored bucket, so the end of a generation
+        comes after its acceptance whatever they are."""
+        return self.record.generation, is_terminal(self.record.status), self.stored.revision
 
 
 def origin_revision(source: str) -> int:
@@ -131,23 +143,24 @@ def origin_revision(source: str) -> int:
 
 def rows_of(stored: Stored) -> Rows:
     """Raises Unarchivable."""
-    record = _decoded(stored.data)
+    record, created_at = _decoded(stored.data)
     return Rows(
         stored=stored,
-        task=_task_row(record, stored),
+        record=record,
+        created_at=created_at,
         attempts=tuple(_attempt_rows(record)),
-        transitions=tuple(_transition_rows(record)),
+        transitions=tuple(_transition_rows(record, created_at)),
     )
 
 
 def newest(batch: Iterable[Rows]) -> list[TaskRow]:
     """One row per task, the last one that the batch knows, in the order of ids so that writers cannot deadlock."""
-    found: dict[str, TaskRow] = {}
+    found: dict[str, Rows] = {}
     for rows in batch:
-        known = found.get(rows.task.id)
-        if known is None or version(rows.task) > version(known):
-            found[rows.task.id] = rows.task
-    return [found[task_id] for task_id in sorted(found)]
+        known = found.get(rows.record.id)
+        if known is None or rows.version > known.version:
+            found[rows.record.id] = rows
+    return [found[task_id].task for task_id in sorted(found)]
 
 
 def attempts_of(batch: Iterable[Rows]) -> list[AttemptRow]:
@@ -166,35 +179,36 @@ def transitions_of(batch: Iterable[Rows]) -> list[TransitionRow]:
     return [found[key] for key in sorted(found)]
 
 
-def version(row: TaskRow) -> tuple[int, bool, int]:
-    """Which record of a task is the later one. Revisions begin anew in a restored bucket, so the end of a generation
-    comes after its acceptance whatever they are."""
-    return row.generation, row.finished_at is not None, row.revision
-
-
 def day_of(at_ms: int) -> int:
     """The UTC day, counted from the epoch."""
     return at_ms // DAY_MS
 
 
-def _decoded(data: bytes) -> ArchivedRecord:
+def _decoded(data: bytes) -> tuple[ArchivedRecord, int]:
+    """With the time of creation that its id carries."""
     try:
         record = _RECORD.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise Unarchivable(f"not a task record: {error}") from None
     if not is_task_id(record.id):
         raise Unarchivable("its id is not a task id")
-    past = (attempt for generation in record.past for attempt in generation.attempts)
-    for at in (created_at_ms(record.id), *(attempt.finished_at for attempt in (*record.attempts, *past))):
-        if not 0 <= at <= EPOCH_MS_MAX:
-            raise Unarchivable(f"{at} is not a time in ms since the epoch")
-    return record
+    created_at = created_at_ms(record.id)
+    _check_time(created_at)
+    for attempts in (record.attempts, *(generation.attempts for generation in record.past)):
+        for attempt in attempts:
+            _check_time(attempt.finished_at)
+    return record, created_at
 
 
-def _task_row(record: ArchivedRecord, stored: Stored) -> TaskRow:
+def _check_time(at: int) -> None:
+    if not 0 <= at <= EPOCH_MS_MAX:
+        raise Unarchivable(f"{at} is not a time in ms since the epoch")
+
+
+def _task_row(record: ArchivedRecord, stored: Stored, created_at: int) -> TaskRow:
     return TaskRow(
         id=record.id,
-        created_at=created_at_ms(record.id),
+        created_at=created_at,
         generation=record.generation,
         revision=stored.revision,
         status=record.status,
@@ -204,13 +218,13 @@ def _task_row(record: ArchivedRecord, stored: Stored) -> TaskRow:
         priority=record.spec.priority,
         server_id=clean(record.server_id),
         started_at=record.started_at,
-        finished_at=_finished_at(record),
+        finished_at=_finished_at(record, created_at),
         run_at=record.spec.run_at,
         deadline=record.spec.deadline,
         attempts=max(record.attempt, len(record.attempts)),
         error=clean(record.error),
         error_code=clean(record.error_code),
-        labels=_labels(record.spec.labels),
+        labels=_labels(record.spec.labels) if record.spec.labels else "{}",
         record=stored.data,
         facets=facets.facets_of(record.spec.labels, record.spec.payload),
     )
@@ -223,24 +237,25 @@ def _attempt_rows(record: ArchivedRecord) -> Iterator[AttemptRow]:
     yield from (_attempt_row(record, record.generation, attempt) for attempt in record.attempts)
 
 
-def _transition_rows(record: ArchivedRecord) -> Iterator[TransitionRow]:
+def _transition_rows(record: ArchivedRecord, created_at: int) -> Iterator[TransitionRow]:
     for past in record.past:
-        yield _transition(record, past.generation, past.status, past.finished_at, past.server_id, past.error_code)
-    at = _finished_at(record) or record.updated_at
-    yield _transition(record, record.generation, record.status, at, record.server_id, record.error_code)
-
-
-def _transition(
-    record: ArchivedRecord, generation: int, status: str, at: int, server_id: str | None, error_code: str | None
-) -> TransitionRow:
-    return TransitionRow(
+        yield TransitionRow(
+            task_id=record.id,
+            created_at=created_at,
+            generation=past.generation,
+            status=past.status,
+            at=past.finished_at,
+            server_id=clean(past.server_id),
+            error_code=clean(past.error_code),
+        )
+    yield TransitionRow(
         task_id=record.id,
-        created_at=created_at_ms(record.id),
-        generation=generation,
-        status=status,
-        at=at,
-        server_id=clean(server_id),
-        error_code=clean(error_code),
+        created_at=created_at,
+        generation=record.generation,
+        status=record.status,
+        at=_finished_at(record, created_at) or record.updated_at,
+        server_id=clean(record.server_id),
+        error_code=clean(record.error_code),
     )
 
 
@@ -259,12 +274,11 @@ def _attempt_row(record: ArchivedRecord, generation: int, attempt: Attempt) -> A
     )
 
 
-def _finished_at(record: ArchivedRecord) -> int | None:
+def _finished_at(record: ArchivedRecord, created_at: int) -> int | None:
     """Not before the task was created, whatever the clocks say, so that no day knows of ends before it began."""
     if not is_terminal(record.status):
         return None
-    at = record.updated_at if record.finished_at is None else record.finished_at
-    return max(at, created_at_ms(record.id))
+    return max(created_at, record.updated_at if record.finished_at is None else record.finished_at)
 
 
 def _labels(labels: dict[str, str]) -> str:

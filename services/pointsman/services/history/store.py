@@ -40,29 +40,22 @@ type Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnecti
 type Pool = asyncpg.Pool[asyncpg.Record]
 DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-STAGING = """
-CREATE TEMP TABLE staged_tasks (LIKE tasks) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE staged_transitions (LIKE transitions) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE staged_attempts (LIKE attempts) ON COMMIT DELETE ROWS;
-"""
-
-MERGE_TASKS = f"""
-INSERT INTO tasks ({", ".join(TASK_COLUMNS)}) SELECT {", ".join(TASK_COLUMNS)} FROM staged_tasks
-ON CONFLICT (id, created_at) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in TASK_COLUMNS if name not in ("id", "created_at"))}
-WHERE (excluded.generation, excluded.finished_at IS NOT NULL, excluded.revision)
-    > (tasks.generation, tasks.finished_at IS NOT NULL, tasks.revision)
-"""  # noqa: S608 - names of our own columns
-
-MERGE_ATTEMPTS = f"""
-INSERT INTO attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT {", ".join(ATTEMPT_COLUMNS)} FROM staged_attempts
-ON CONFLICT (task_id, number, started_at, finished_at) DO UPDATE SET generation = excluded.generation
-WHERE excluded.generation < attempts.generation
-"""  # noqa: S608 - names of our own columns
-
-MERGE_TRANSITIONS = f"""
-INSERT INTO transitions ({", ".join(TRANSITION_COLUMNS)}) SELECT {", ".join(TRANSITION_COLUMNS)}
-FROM staged_transitions ON CONFLICT DO NOTHING
+MERGE = f"""
+WITH kept_tasks AS (
+    INSERT INTO tasks ({", ".join(TASK_COLUMNS)}) SELECT {", ".join(TASK_COLUMNS)} FROM unnest($1::tasks[])
+    ON CONFLICT (id, created_at) DO UPDATE SET
+        {", ".join(f"{name} = excluded.{name}" for name in TASK_COLUMNS if name not in ("id", "created_at"))}
+    WHERE (excluded.generation, excluded.finished_at IS NOT NULL, excluded.revision)
+        > (tasks.generation, tasks.finished_at IS NOT NULL, tasks.revision)
+), kept_transitions AS (
+    INSERT INTO transitions ({", ".join(TRANSITION_COLUMNS)})
+    SELECT {", ".join(TRANSITION_COLUMNS)} FROM unnest($2::transitions[]) ON CONFLICT DO NOTHING
+), kept_attempts AS (
+    INSERT INTO attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT {", ".join(ATTEMPT_COLUMNS)} FROM unnest($3::attempts[])
+    ON CONFLICT (task_id, number, started_at, finished_at) DO UPDATE SET generation = excluded.generation
+    WHERE excluded.generation < attempts.generation
+)
+SELECT
 """  # noqa: S608 - names of our own columns
 
 BURY = """
@@ -168,34 +161,16 @@ class HistoryStore:
         created = {day_of(row.created_at) for row in tasks}
         await self.ensure_days((table, day) for table in ("tasks", "transitions") for day in created)
         await self.ensure_days(("attempts", day_of(row.finished_at)) for row in attempts)
-        async with self._pool.acquire() as connection, connection.transaction():
-            await _stage(connection)
-            await _copy(connection, "staged_tasks", TASK_COLUMNS, tasks)
-            await connection.execute(MERGE_TASKS)
-            await _copy(connection, "staged_transitions", TRANSITION_COLUMNS, transitions_of(batch))
-            await connection.execute(MERGE_TRANSITIONS)
-            if attempts:
-                await _copy(connection, "staged_attempts", ATTEMPT_COLUMNS, attempts)
-                await connection.execute(MERGE_ATTEMPTS)
+        await self._pool.execute(MERGE, _tuples(tasks), _tuples(transitions_of(batch)), _tuples(attempts))
 
 
 def is_row_fault(error: Exception) -> bool:
     """Whether the data is to blame, so that repeating cannot help: by SQLSTATE class, or found before it was sent."""
     state = getattr(error, "sqlstate", None)
-    return (
-        state[:2] in ROW_FAULT_CLASSES
-        if state
-        else isinstance(error, UNENCODABLE) and not isinstance(error, DatabaseAway)
-    )
+    if state:
+        return state[:2] in ROW_FAULT_CLASSES
+    return isinstance(error, UNENCODABLE) and not isinstance(error, asyncpg.exceptions.ClientConfigurationError)
 
 
-async def _stage(connection: Connection) -> None:
-    """Staging tables live as long as their connection."""
-    if await connection.fetchval("SELECT to_regclass('pg_temp.staged_attempts')") is None:
-        await connection.execute(STAGING)
-
-
-async def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[msgspec.Struct]) -> None:
-    await connection.copy_records_to_table(
-        table, columns=columns, records=[msgspec.structs.astuple(row) for row in rows]
-    )
+def _tuples(rows: Sequence[msgspec.Struct]) -> list[tuple[object, ...]]:
+    return [msgspec.structs.astuple(row) for row in rows]
