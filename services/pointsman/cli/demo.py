@@ -17,11 +17,20 @@ from pointsman.cli.impact import Writes
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the gateway; 0 takes a free one.")
 @click.option("--modules", type=click.IntRange(min=1), help="Only the first N modules.")
-def demo(exit_after: bool, data_dir: Path | None, port: int, modules: int | None) -> None:
+@click.option(
+    "--cockpit/--no-cockpit", default=None, help="Open the cockpit meanwhile.  [default: on a terminal, without --exit]"
+)
+def demo(exit_after: bool, data_dir: Path | None, port: int, modules: int | None, cockpit: bool | None) -> None:
     """Count every module of Python's standard library through four backends, and check the sums.
 
-    Exits with 1 when what Pointsman stored is not what is counted locally.
+    On a terminal the cockpit is open while rounds of that go on; `q` leaves it, and shows the sums. Exits with 1 when
+    what Pointsman stored is not what is counted locally.
     """
+    from pointsman.cli.demo_cockpit import has_terminal
     from pointsman.cli.demo_run import Options, run
 
-    sys.exit(run(Options(data_dir=data_dir and data_dir.absolute(), port=port, modules=modules, exit=exit_after)))
+    if cockpit and not has_terminal():
+        raise click.UsageError("--cockpit needs a terminal")
+    opens = has_terminal() and not exit_after if cockpit is None else cockpit
+    folder = data_dir and data_dir.absolute()
+    sys.exit(run(Options(data_dir=folder, port=port, modules=modules, exit=exit_after, cockpit=opens)))

@@ -16,7 +16,7 @@ STALL_S_MAX = 120.0
 class Push:
     """Bounded on both sides: so many submits and so many waiting reads at a time."""
 
-    def __init__(self, client: DemoClient, run: str, seen: Callable[[], None]) -> None:
+    def __init__(self, client: DemoClient, run: str, seen: Callable[[], object]) -> None:
         self._client = client
         self._run = run
         self._seen = seen

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pointsman.cli import demo_corpus, demo_fleet, demo_report
+from pointsman.cli import demo_cockpit, demo_corpus, demo_fleet, demo_report
 from pointsman.cli.demo_child import Child, StepFailed
 from pointsman.cli.demo_client import DemoClient, Finished
 from pointsman.cli.demo_corpus import Counts, Module
@@ -22,6 +22,9 @@ from pointsman.cli.demo_system import System, fresh_folder
 
 EQUAL, DIFFERENT_OR_FAILED, INTERRUPTED = 0, 1, 130
 
+type Round = dict[str, Finished]
+"""The finished tasks by module name."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -29,6 +32,7 @@ class Options:
     port: int
     modules: int | None
     exit: bool
+    cockpit: bool
 
 
 @dataclass
@@ -81,8 +85,11 @@ async def _demonstrate(options: Options, console: Console, verdict: Verdict) -> 
         await stack.enter_async_context(_guarded([system.child, *(backend.child for backend in backends)]))
         client = await stack.enter_async_context(DemoClient.connect(system.url, system.token))
         await _make_ready(client, backends, console)
-        finished, local = await _count(client, corpus, examples, console)
-        verdict.code = _report(finished, local, console)
+        if options.cockpit:
+            rounds, local = await _count_in_view(client, corpus, examples, data_dir, console)
+        else:
+            rounds, local = await _count(client, corpus, examples, console)
+        verdict.code = _report(rounds, local, console)
         await _say_limit(backends, console)
         if not options.exit:
             await _stay(system, data_dir, console)
@@ -108,31 +115,51 @@ async def _make_ready(client: DemoClient, backends: Sequence[Backend], console: 
     console.print(f"{len(backends)} servers are registered and healthy")
 
 
+async def _count_in_view(
+    client: DemoClient, corpus: Sequence[Module], examples: Path, data_dir: Path, console: Console
+) -> tuple[list[Round], dict[str, Counts]]:
+    """Rounds of the same tasks until the cockpit is left, and the counts made here meanwhile."""
+    async with asyncio.TaskGroup() as group:
+        counting = group.create_task(demo_corpus.count_locally(corpus, examples))
+        async with demo_cockpit.open_cockpit(data_dir) as cockpit:
+            rounds = await demo_cockpit.rounds(cockpit, lambda: _new_push(client).all(corpus))
+        console.print("the cockpit is left, counting here", end="\n")
+    return rounds, counting.result()
+
+
 async def _count(
     client: DemoClient, corpus: Sequence[Module], examples: Path, console: Console
-) -> tuple[dict[str, Finished], dict[str, Counts]]:
+) -> tuple[list[Round], dict[str, Counts]]:
     """Both counts at the same time: by Pointsman's tasks, and here."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("modules", total=len(corpus))
-        push = Push(client, secrets.token_hex(6), seen=lambda: progress.advance(bar))
+        push = _new_push(client, seen=lambda: progress.advance(bar))
         async with asyncio.TaskGroup() as group:
             pushing = group.create_task(push.all(corpus))
             counting = group.create_task(demo_corpus.count_locally(corpus, examples))
             finished = await pushing
             progress.update(bar, description="modules, counting here")
-    return finished, counting.result()
+    return [finished], counting.result()
 
 
-def _report(finished: dict[str, Finished], local: dict[str, Counts], console: Console) -> int:
-    stored, problems = demo_report.stored_counts(finished)
-    problems += demo_report.differences(stored, local)
-    console.print(demo_report.server_table(finished.values()))
+def _new_push(client: DemoClient, seen: Callable[[], object] = lambda: None) -> Push:
+    return Push(client, secrets.token_hex(6), seen)
+
+
+def _report(rounds: Sequence[Round], local: dict[str, Counts], console: Console) -> int:
+    """The totals are those of the last round; every round must be equal."""
+    problems: list[str] = []
+    for finished in rounds:
+        stored, wrong = demo_report.stored_counts(finished)
+        problems += wrong + demo_report.differences(stored, local)
+    console.print(demo_report.server_table(task for finished in rounds for task in finished.values()))
     console.print(demo_report.totals_table(demo_report.totals(stored), demo_report.totals(local)))
     for line in demo_report.problem_lines(problems):
         console.print(line, style="red", markup=False, soft_wrap=True)
-    equal = not problems and len(stored) == len(local)
-    console.print("equal: every module's counts are the same" if equal else "NOT equal")
+    equal = not problems and all(len(finished) == len(local) for finished in rounds)
+    often = f", in each of {len(rounds)} rounds" if len(rounds) > 1 else ""
+    console.print(f"equal: every module's counts are the same{often}" if equal else "NOT equal")
     return EQUAL if equal else DIFFERENT_OR_FAILED
 
 
