@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from pointsman.contracts.frames import Flow
+from pointsman.contracts.lifecycle import Status
 from pointsman.tui.format import UNKNOWN, clock, duration, number
 from pointsman.tui.looks import STATUS_LOOKS, Look, Role
 from pointsman.tui.ring import Tab, count_of
