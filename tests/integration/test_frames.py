@@ -140,7 +140,7 @@ async def test_a_viewer_sees_the_work_that_was_done(stage: Stage, backend: Backe
     assert sum(frame.happened for frame in viewer.frames) >= 3 * 43 - 20
     news = {(one.subject, one.what) for frame in viewer.frames for one in frame.news}
     assert {("gpu-1", "registered"), ("gpu-1", "NEW -> WARMING"), ("gpu-1", "register")} <= news
-    assert viewer.snapshots == 1
+    assert viewer.snapshots <= 1
 
 
 async def test_frames_come_while_somebody_looks_and_keyframes_always(stage: Stage) -> None:
@@ -166,19 +166,14 @@ async def test_a_reader_that_missed_frames_ends_with_what_a_full_one_says(stage:
         for number in range(3):
             await stage.register(f"gpu-{number}", backend)
         await viewer.until(lambda sight: slots(sight) == 30, "the servers take tasks")
-        viewer.deaf = True
+        viewer.deaf, asked = True, viewer.snapshots
         await stage.run(20)
         await stage.client.servers.unregister("gpu-2")
         await until(lambda: any("gpu-2" in frame.gone for frame in viewer.missed), WITHIN_S)
         viewer.deaf = False
         await viewer.until(lambda sight: set(sight.rows) == {"gpu-0", "gpu-1"}, "the gap is noticed and mended")
-        assert viewer.snapshots == 2
-        await viewer.until(lambda sight: not sight.flow.completed, "the flow has calmed down")
-        whole = Sight()
-        whole.fold(await stage.client.statistics.frame())
-        await viewer.until(
-            lambda sight: sight.rows == whole.rows and sight.without_ages() == whole.without_ages(), "both are the same"
-        )
+        assert viewer.snapshots == asked + 1
+        await until_same(viewer.sight, stage.client)
 
 
 async def test_the_second_goes_on_when_the_first_dies(stage: Stage) -> None:
@@ -248,6 +243,17 @@ async def until_shown(client: Client, kind: str) -> ListedAlert:
                     if alert.kind == kind:
                         return alert
             await asyncio.sleep(0.1)
+
+
+async def until_same(sight: Sight, client: Client) -> None:
+    """Both may change meanwhile, but soon they agree."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            whole = Sight()
+            whole.fold(await client.statistics.frame())
+            if sight.rows == whole.rows and sight.without_ages() == whole.without_ages():
+                return
+            await asyncio.sleep(0.05)
 
 
 async def until_kept(stage: Stage, count: int) -> None:

@@ -108,6 +108,18 @@ async def test_after_a_gap_or_a_new_teller_it_is_whole_again(hub: ViewHub, telle
         assert teller.asked == 3
 
 
+async def test_a_whole_frame_mends_a_gap_by_itself(hub: ViewHub, teller: Teller) -> None:
+    sight = Sight()
+    async with aclosing(hub.frames(VIEWER)) as stream:
+        await read(stream, sight, 0)
+        teller.epoch, teller.seq = 9, 1
+        await teller.bus.publish(VIEW_FRAME, encode_frame(teller.frame(full=True)))
+        await teller.tell(2)
+        await read(stream, sight, 3)
+    assert sight.last is not None
+    assert (sight.last.epoch, sight.last.full, teller.asked) == (9, False, 1)
+
+
 async def test_a_reader_that_does_not_read_is_told_and_dropped(hub: ViewHub, teller: Teller) -> None:
     async with aclosing(hub.frames(VIEWER)) as slow:
         await anext(slow)

@@ -108,6 +108,9 @@ class Viewer:
         assert self.sight.last is not None
         return self.sight.last
 
+    def heard(self, frame: Frame, size: int) -> None:
+        """Of each frame as it comes."""
+
     async def _beat(self) -> None:
         while True:
             with suppress(BusError):
@@ -119,6 +122,7 @@ class Viewer:
         if self.deaf:
             self.missed.append(frame)
             return
+        self.heard(frame, len(message.data))
         self.frames.append(frame)
         self.arrived_s.append(asyncio.get_running_loop().time())
         if not self.sight.fold(frame) and (self._asking is None or self._asking.done()):

@@ -35,6 +35,7 @@ class Cluster:
     def __init__(self) -> None:
         self.board = Board()
         self.framer = Framer(self.board)
+        self.framer.changed(EPOCH, NOW, 0.0)
         self.now_s, self.sequence = 100.0, 0
 
     @property
@@ -118,6 +119,10 @@ class Reading(RuleBasedStateMachine):
             self.late = self.cluster.whole()
 
     @rule()
+    def begin_a_term(self) -> None:
+        self.cluster.framer.begin()
+
+    @rule()
     def ask(self) -> None:
         self.late = self.cluster.whole()
 
@@ -167,6 +172,20 @@ def test_only_what_changed_is_told() -> None:
     cluster.store("config", "a", None)
     assert cluster.changed().gone == ("a",)
     assert cluster.changed().gone == ()
+
+
+def test_the_first_frame_of_a_term_is_whole() -> None:
+    cluster = Cluster()
+    cluster.register("a")
+    cluster.changed()
+    cluster.framer.begin()
+    first, second = cluster.changed(), cluster.changed()
+    assert (first.full, [row.id for row in first.servers], second.full, second.seq) == (
+        True,
+        ["a"],
+        False,
+        first.seq + 1,
+    )
 
 
 def test_rates_are_over_the_time_that_the_counts_took() -> None:

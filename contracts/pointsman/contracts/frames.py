@@ -164,7 +164,8 @@ class AlertRow(Part):
 
 
 class Frame(Part):
-    """What changed since the frame before (`seq - 1` of the same `epoch`), or everything when `full`.
+    """What changed since the frame before (`seq - 1` of the same `epoch`), or everything when `full`, as the first of an
+    epoch is.
 
     A changed part is sent whole. `flow`, `pools` and `alerts` are whole in every frame. A full frame that was asked for
     has the newest `news`, of which the reader may have some; a keyframe has those since the keyframe before. `heard_at`:

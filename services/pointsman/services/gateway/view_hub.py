@@ -27,17 +27,28 @@ ASK_AGAIN_S = 1.0
 SNAPSHOT = verb("statistics", "frame")
 
 
+type Place = tuple[int, int]
+"""Epoch and sequence of a frame."""
+
+
 class Head(Part):
-    """What is read of a frame here: its place."""
+    """What is read of a frame here."""
 
     epoch: int
     seq: int
+    at: int
+    full: bool
+
+    @property
+    def place(self) -> Place:
+        return self.epoch, self.seq
+
+    def fits(self, place: Place | None) -> bool:
+        """Whether a reader that is at `place` can go on with it."""
+        return self.full or (place is not None and self.place == (place[0], place[1] + 1))
 
 
 _HEAD = msgspec.json.Decoder(Head)
-
-type Place = tuple[int, int]
-"""Epoch and sequence of a frame."""
 
 
 class Reader:
@@ -78,7 +89,7 @@ class ViewHub:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._readers: set[Reader] = set()
-        self._recent: deque[tuple[Place, bytes]] = deque(maxlen=RECENT_MAX)
+        self._recent: deque[tuple[Head, bytes]] = deque(maxlen=RECENT_MAX)
         self._actor = Actor(sub="")
         self._subscription: Subscription | None = None
         self._background = Background()
@@ -136,15 +147,15 @@ class ViewHub:
         return (await call(self._bus, SNAPSHOT, b"{}", self._actor)).data
 
     async def _on_frame(self, message: Message) -> None:
-        place, framed = _place(message.data), _framed(message.data)
-        self._recent.append((place, framed))
+        head, framed = _HEAD.decode(message.data), _framed(message.data)
+        self._recent.append((head, framed))
         for reader in self._readers:
-            if reader.place is None or place <= reader.place:
+            if reader.place is not None and head.place <= reader.place:
                 continue
-            if _follows(reader.place, place):
-                reader.place = place
+            if head.fits(reader.place):
+                reader.place = head.place
                 reader.put(framed)
-            else:
+            elif reader.place is not None:
                 reader.place = None
                 self._ask_soon()
 
@@ -168,28 +179,19 @@ class ViewHub:
 
     def _make_whole(self, data: bytes) -> bool:
         """For all who wait for it, and what came since; False when some of that is missing."""
-        place, framed = _place(data), [_framed(data)]
-        for later, one in self._recent:
-            if later > place:
-                if not _follows(place, later):
+        place, framed = _HEAD.decode(data).place, [_framed(data)]
+        for head, one in self._recent:
+            if head.place > place:
+                if not head.fits(place):
                     self._recent.clear()
                     return False
-                place = later
+                place = head.place
                 framed.append(one)
         for reader in self._readers:
             if reader.place is None:
                 reader.place = place
                 reader.put(b"".join(framed))
         return True
-
-
-def _place(data: bytes) -> Place:
-    head = _HEAD.decode(data)
-    return head.epoch, head.seq
-
-
-def _follows(place: Place, later: Place) -> bool:
-    return later == (place[0], place[1] + 1)
 
 
 def _framed(data: bytes) -> bytes:

@@ -109,6 +109,7 @@ class Aggregator:
 
     def _on_leadership(self, leads: bool) -> None:
         self._led_s = self._clock.monotonic_s()
+        self._framer.begin()
         self._background.run(self._offer() if leads else self._withdraw(), "frames leadership change")
 
     async def _offer(self) -> None:

@@ -34,7 +34,7 @@ class Gathered:
 
 
 class Framer:
-    """`seq` counts changed frames; a full one has that of the last changed frame, and is at least as new."""
+    """`seq` counts the frames told to who looks; another full one has that of the last of them, and is at least as new."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -43,6 +43,7 @@ class Framer:
         self.alerts: tuple[AlertRow, ...] = ()
         self.archive: Archive | None = None
         self.seq = 0
+        self._begins = True
 
     def heard(self, told: FlowFrame) -> None:
         for gathered in (self._changes, self._kept):
@@ -57,10 +58,18 @@ class Framer:
         """Nobody looks: what happens meanwhile is in the newest of a full frame."""
         self._changes = Gathered()
 
+    def begin(self) -> None:
+        """The next frame is the first of a term, and whole, so that nobody has to ask for it."""
+        self._begins = True
+
     def changed(self, epoch: int, now: int, now_s: float) -> Frame:
+        """What changed since the frame before."""
+        begins, self._begins = self._begins, False
         self._board.settle(now_s, all_rates=False)
         self.seq += 1
-        return self._frame(epoch, now, now_s, self._board.take_changes(now), self._changes.take(), full=False)
+        changes = self._board.take_changes(now)
+        shown = self._all(now) if begins else changes
+        return self._frame(epoch, now, now_s, shown, self._changes.take(), full=begins)
 
     def key(self, epoch: int, now: int, now_s: float, *, is_watched: bool) -> Frame:
         """Everything, and what happened since the one before."""
