@@ -22,7 +22,7 @@ from pointsman.contracts.frames import (
 )
 from pointsman.contracts.server import HealthState, Wanted
 from pointsman.tui.feed import Tell
-from pointsman.tui.messages import Connected, FrameCame, Told
+from pointsman.tui.told import Connected, FrameCame, Told
 
 STARTED_MS = 1_764_427_039_000
 FRAME_MS = 200

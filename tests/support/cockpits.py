@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 from textual.pilot import Pilot
@@ -9,35 +10,44 @@ from textual.pilot import Pilot
 from pointsman.client.bus import Bus
 from pointsman.tui.app import Cockpit
 from pointsman.tui.options import Address, Options
+from pointsman.tui.snapshot import text_of
 from tests.support.cockpit_world import World, WorldSource
 
 NOON_S = 1_764_427_039.0
 
 
-class Seat:
-    """Someone who sits before the cockpit."""
+class Watcher:
+    """Someone who sits before a cockpit."""
 
-    def __init__(self, app: Cockpit, pilot: Pilot[None], source: WorldSource) -> None:
-        self.app, self.pilot, self.source = app, pilot, source
-        self.world = source.world
+    def __init__(self, app: Cockpit, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
 
     @property
     def text(self) -> str:
         """The screen as text."""
-        lines = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in lines)
+        return text_of(self.app)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def sees(self, wanted: str | Callable[[str], bool], tries: int = 200) -> str:
+    async def sees(self, wanted: str | Callable[[str], object], within_s: float = 20.0) -> str:
         """Wait until the screen shows it."""
-        for _ in range(tries):
+        until = monotonic() + within_s
+        while monotonic() < until:
             text = self.text
             if wanted(text) if callable(wanted) else wanted in text:
                 return text
             await self.pilot.pause(0.02)
         raise AssertionError(f"never saw {wanted!r}; the screen is\n{self.text}")
+
+
+class Seat(Watcher):
+    """Before a cockpit that a made-up world is told to."""
+
+    def __init__(self, app: Cockpit, pilot: Pilot[None], source: WorldSource) -> None:
+        super().__init__(app, pilot)
+        self.source = source
+        self.world = source.world
 
 
 @asynccontextmanager

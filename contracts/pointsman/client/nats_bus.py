@@ -175,8 +175,14 @@ class NatsBus:
         try:
             await self._client.drain()
         except (nats.errors.Error, TimeoutError):
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await self._client.close()
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Close at once: what has arrived and is not handled yet is dropped."""
+        self._closing = True
+        self._callbacks.clear()
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
 
 
 def _micro_handler(handler: Handler) -> Callable[[Any], Awaitable[None]]:

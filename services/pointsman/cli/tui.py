@@ -2,38 +2,61 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pointsman.cli import options, place
+from pointsman.cli import contexts, options, place
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.impact import Reads
 
 if TYPE_CHECKING:
     from pointsman.cli.given import Given
-    from pointsman.tui.options import Address
+    from pointsman.tui.options import Address, Options
 
 SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
+THEMES = ("pointsman-dark", "pointsman-light", "pointsman-cvd")
+HZ_HELP = "Draw at most so often a second: fewer for slow links."
+SNAPSHOT_TIMEOUT_S = 10.0
 PLAIN_TERMINALS = ("linux", "vt", "dumb")
 
 
 @click.command(cls=Reads)
 @click.argument("screen", type=click.Choice(SCREENS), default="overview")
+@click.option("--at", metavar="TIME", help="Begin in the past: 14:31, 14:31:40 or 5m ago. Only the last hour is kept.")
+@click.option("--snapshot", "form", type=click.Choice(("text", "svg")), help="Print one picture and end.")
+@click.option("--size", metavar="COLUMNSxLINES", default="120x36", show_default=True, help="Of the snapshot.")
+@click.option("--plain", "is_plain", is_flag=True, help="Print a line per change instead of drawing screens.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII; so it is on terminals that have no more.")
-@click.option(
-    "--hz",
-    type=click.FloatRange(min=0.2, max=10),
-    default=10.0,
-    show_default=True,
-    help="Draw at most so often a second.",
-)
+@click.option("--theme", type=click.Choice(THEMES), help="Else as cockpit.toml says.")
+@click.option("--no-mouse", "without_mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option("--hz", type=click.FloatRange(min=0.2, max=10), default=10.0, show_default=True, help=HZ_HELP)
 @options.placed
-def tui(screen: str, ascii_only: bool, hz: float, **_given: object) -> None:
+def tui(form: str | None, size: str, is_plain: bool, without_mouse: bool, **shown: Any) -> None:
     """Watch and steer a running system in the terminal."""
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
-        options.fail("the cockpit needs a terminal", options.USAGE)
+    shape = _shape(size)
+    is_drawn = form is None and not is_plain
+    if is_drawn and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        options.fail("the cockpit needs a terminal; --snapshot and --plain do not", options.USAGE)
     given = options.given_of(click.get_current_context())
+    there, read_only = _place(given)
+    if is_drawn:
+        click.echo(f"connecting to {there.shown} " + ("..." if shown["ascii_only"] else "…"), err=True)
+    chosen = _chosen(given, there, read_only=read_only, **_known(shown))
+    if is_plain:
+        _follow_plainly(chosen)
+    elif form is not None:
+        _print_snapshot(chosen, form, shape)
+    else:
+        _show(chosen, with_mouse=not without_mouse)
+
+
+def _known(shown: dict[str, Any]) -> dict[str, Any]:
+    return {name: shown[name] for name in ("screen", "at", "ascii_only", "theme", "hz")}
+
+
+def _place(given: "Given") -> tuple[place.Place, bool]:
+    """Which system, and whether nothing may be changed there."""
     try:
         there = place.resolve(given, os.environ)
         read_only = place.reads_only(given, os.environ, there) is not None
@@ -41,24 +64,82 @@ def tui(screen: str, ascii_only: bool, hz: float, **_given: object) -> None:
         options.fail(str(error), options.USAGE)
     if there.is_rest:
         options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
-    click.echo(f"connecting to {there.shown} …" if not ascii_only else "connecting ...", err=True)
+    return there, read_only
+
+
+def _chosen(
+    given: "Given",
+    there: place.Place,
+    *,
+    read_only: bool,
+    screen: str,
+    at: str | None,
+    ascii_only: bool,
+    theme: str | None,
+    hz: float,
+) -> "Options":
     no_color = _wants_no_color()
-    from pointsman.tui.app import Cockpit
+    from pointsman.tui.keys import TasteError, taste_of
     from pointsman.tui.options import Options
 
     _silence()
-    Cockpit(
-        Options(
-            locate=lambda: _address(given),
-            context=there.shown,
-            actor=_actor(),
-            read_only=read_only,
-            ascii_only=ascii_only or _has_only_ascii(),
-            no_color=no_color,
-            hz=hz,
-            screen=screen,
-        )
-    ).run()
+    try:
+        taste = taste_of(contexts.path_of(os.environ).parent)
+    except TasteError as error:
+        options.fail(str(error), options.USAGE)
+    return Options(
+        locate=lambda: _address(given),
+        context=there.shown,
+        color=there.color or "",
+        protected=there.protected,
+        actor=_actor(),
+        read_only=read_only,
+        ascii_only=ascii_only or _has_only_ascii(),
+        no_color=no_color,
+        hz=hz,
+        screen=screen,
+        at=at,
+        theme=theme or taste.theme,
+        keys=taste.keys,
+    )
+
+
+def _show(chosen: "Options", *, with_mouse: bool) -> None:
+    from pointsman.tui.app import Cockpit
+
+    app = Cockpit(chosen)
+    app.run(mouse=with_mouse)
+    if app.return_code:
+        raise SystemExit(app.return_code)
+
+
+def _print_snapshot(chosen: "Options", form: str, shape: tuple[int, int]) -> None:
+    import asyncio
+
+    from pointsman.tui.snapshot import NothingTold, snapshot
+
+    try:
+        click.echo(asyncio.run(snapshot(chosen, form, shape, SNAPSHOT_TIMEOUT_S)), nl=False)
+    except NothingTold as error:
+        options.fail(str(error), options.UNREACHABLE)
+
+
+def _follow_plainly(chosen: "Options") -> None:
+    import asyncio
+
+    from pointsman.tui.plainly import Plain
+
+    try:
+        asyncio.run(Plain(chosen, click.echo).run())
+    except KeyboardInterrupt:
+        raise SystemExit(options.INTERRUPTED) from None
+
+
+def _shape(size: str) -> tuple[int, int]:
+    columns, _, lines = size.partition("x")
+    if not columns.isdecimal() or not lines.isdecimal() or not (20 <= int(columns) <= 500 and 5 <= int(lines) <= 200):
+        options.fail("--size: must be COLUMNSxLINES, from 20x5 to 500x200", options.USAGE)
+    return int(columns), int(lines)
 
 
 def _address(given: "Given") -> "Address":

@@ -18,7 +18,6 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
 from pointsman.tui.feed import Feed, MakeSource
 from pointsman.tui.link import Link, Sign, State
-from pointsman.tui.messages import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 from pointsman.tui.model import Model
 from pointsman.tui.options import Options
 from pointsman.tui.pace import Pace
@@ -34,11 +33,12 @@ from pointsman.tui.screens.servers import ServersScreen
 from pointsman.tui.screens.stats import StatsScreen
 from pointsman.tui.screens.tasks import TasksScreen
 from pointsman.tui.showing import Look, ShowingApp
+from pointsman.tui.told import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
 
 CLOCK_S = 1.0
 LINK_CHECK_S = 0.25
-PREMOUNT_AFTER_S = 0.5
+PREMOUNT_AFTER_S = 0.3
 PLAY_S = 0.2
 
 
@@ -121,7 +121,7 @@ class Cockpit(ShowingApp):
         self.set_interval(CLOCK_S, self._tick)
         self.set_interval(LINK_CHECK_S, self._check_link)
         self.set_interval(PLAY_S, partial(self.replaying.tick, PLAY_S))
-        self.set_timer(PREMOUNT_AFTER_S, self._premount)
+        self.run_worker(self._premount(), name="premount", exit_on_error=False)
         self.theme_changed_signal.subscribe(self, lambda _: self._take_look())
 
     @property
@@ -177,7 +177,8 @@ class Cockpit(ShowingApp):
                     self._first_known()
                 if self.model.wants_snapshot:
                     self.source.want_snapshot()
-                self._take_frame_sign(now)
+                if self.model.is_known:
+                    self._take_frame_sign(now)
             case Connected(where=where):
                 self.link = self.link.after(Sign.CONNECTED, now).connected(where)
             case Lost(tries=tries, next_s=next_s):
@@ -223,6 +224,8 @@ class Cockpit(ShowingApp):
             self.set_timer(wait_s, self._draw)
 
     def _draw(self) -> None:
+        if not self._running:
+            return
         self._pace.drawn(monotonic())
         self.draws += 1
         if screen := self.visible_screen:
@@ -234,7 +237,7 @@ class Cockpit(ShowingApp):
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, CockpitScreen)), None)
 
     def _tick(self) -> None:
-        if screen := self.visible_screen:
+        if self._running and (screen := self.visible_screen):
             screen.draw_top()
 
     def _check_link(self) -> None:
@@ -246,14 +249,13 @@ class Cockpit(ShowingApp):
             self.wake()
 
     async def _premount(self) -> None:
-        """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits.
-
-        An app that ends forgets its modes; one made after that would be the library's empty screen.
-        """
+        """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits."""
         for name in self.MODES:
-            if name not in self._screen_stacks and name in self._modes:
+            await asyncio.sleep(PREMOUNT_AFTER_S)
+            if not self._running:
+                return
+            if name not in self._screen_stacks:
                 await self._init_mode(name)
-                await asyncio.sleep(0)
 
     def _take_look(self) -> None:
         options = self.options

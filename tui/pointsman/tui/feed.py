@@ -20,8 +20,8 @@ from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.frames import VIEWER_BEAT_S, ViewerBeat, decode_frame
 from pointsman.contracts.subjects import VIEW_FRAME, VIEW_VIEWER, verb
-from pointsman.tui.messages import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 from pointsman.tui.options import Address
+from pointsman.tui.told import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 
 CONNECT_TIMEOUT_S = 2.0
 RETRY_S = 0.25
@@ -103,7 +103,7 @@ class Feed:
         finally:
             self._bus = None
             with contextlib.suppress(TimeoutError, BusError):
-                await asyncio.wait_for(bus.close(), CLOSE_TIMEOUT_S)
+                await asyncio.wait_for(bus.leave(), CLOSE_TIMEOUT_S)
 
     async def _follow(self, bus: Bus, lost: asyncio.Event) -> None:
         await bus.subscribe(VIEW_FRAME, self._on_frame)

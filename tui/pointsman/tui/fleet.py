@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from pointsman.tui.format import block, number
-from pointsman.tui.looks import ATTENTION, Concern, Role, concern_of, server_look
+from pointsman.tui.looks import ATTENTION, Concern, HeatCell, Role, concern_of, server_look
 from pointsman.tui.model import Model, Server
-from pointsman.tui.widgets.heat import HeatCell
 
 COUNT_ORDER = (
     Concern.UP,

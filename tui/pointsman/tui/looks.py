@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from pointsman.contracts.events import Kind
 from pointsman.contracts.frames import ServerPulse, ServerRow, Severity
@@ -33,6 +34,14 @@ class Look:
 
     def __str__(self) -> str:
         return f"{self.glyph} {self.word}"
+
+
+class HeatCell(NamedTuple):
+    """One server among all: `key` is its id."""
+
+    key: str
+    glyph: str
+    role: Role
 
 
 _ASCII = {

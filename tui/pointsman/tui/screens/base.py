@@ -70,12 +70,17 @@ class CockpitScreen(Screen[None]):
         return self.cockpit.shown
 
     @property
+    def is_drawable(self) -> bool:
+        """Its widgets are there: not before it is mounted, nor while it goes away."""
+        return self.is_attached and not self._pruning and bool(self.size) and bool(self.query(KeysLine))
+
+    @property
     def is_too_small(self) -> bool:
         return self.size.width < MIN_WIDTH or self.size.height < MIN_HEIGHT
 
     def draw_all(self) -> None:
         """The lines around, then the screen itself."""
-        if not self.query(TopBar) or not self.size:
+        if not self.is_drawable:
             return
         self.draw_top()
         if self.is_too_small:
@@ -88,9 +93,11 @@ class CockpitScreen(Screen[None]):
 
     def draw_top(self) -> None:
         """The top bar alone: what the clock changes."""
-        for bar in self.query(TopBar):
-            bar.styles.background = self.cockpit.context_color
-            bar.show([top_line(self.model, self.cockpit.moment, self.size.width)])
+        if not self.is_drawable:
+            return
+        bar = self.query_one(TopBar)
+        bar.styles.background = self.cockpit.context_color
+        bar.show([top_line(self.model, self.cockpit.moment, self.size.width)])
 
     def _draw_replay(self) -> None:
         replaying = self.cockpit.replaying

@@ -1,7 +1,6 @@
 """One cell per thing at a fixed place: its height is a load, a glyph replaces it when something is the matter."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rich.segment import Segment
 from textual import events
@@ -9,16 +8,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pointsman.tui.looks import Role, plain
+from pointsman.tui.looks import HeatCell, plain
 from pointsman.tui.messages import CellChosen
 from pointsman.tui.showing import look_of
 from pointsman.tui.widgets.lines import finished
-
-
-class HeatCell(NamedTuple):
-    key: str
-    glyph: str
-    role: Role
 
 
 class Heat(Widget):
