@@ -42,12 +42,16 @@ class Watcher:
 
 
 class Seat(Watcher):
-    """Before a cockpit that a made-up world is told to."""
+    """Before a cockpit that a made-up world is told to, and whose time stands still but for `time_passes`."""
 
-    def __init__(self, app: Cockpit, pilot: Pilot[None], source: WorldSource) -> None:
+    def __init__(self, app: Cockpit, pilot: Pilot[None], source: WorldSource, passed: list[float]) -> None:
         super().__init__(app, pilot)
+        self._passed = passed
         self.source = source
         self.world = source.world
+
+    def time_passes(self, seconds: float) -> None:
+        self._passed[0] += seconds
 
 
 @asynccontextmanager
@@ -61,6 +65,7 @@ async def cockpit(
 ) -> AsyncIterator[Seat]:
     """`bus` is where the cockpit asks; without one it has no client."""
     made: list[WorldSource] = []
+    passed = [0.0]
     shown = world or World()
 
     def source(tell: Any) -> WorldSource:
@@ -71,9 +76,9 @@ async def cockpit(
     def nowhere() -> Address:
         raise AssertionError("the made-up source connects to nothing")
 
-    app = Cockpit(Options(locate=nowhere, **options), source, wall=lambda: NOON_S)
+    app = Cockpit(Options(locate=nowhere, **options), source, wall=lambda: NOON_S, clock=lambda: passed[0])
     async with app.run_test(size=size) as pilot:
-        seat = Seat(app, pilot, made[0])
+        seat = Seat(app, pilot, made[0], passed)
         if started:
             seat.source.start()
         await pilot.pause()

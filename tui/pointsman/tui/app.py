@@ -56,7 +56,7 @@ REPLAY_KEYS = (
 
 
 class Cockpit(ShowingApp):
-    """`make_source` and `wall` (s since the epoch) are for tests, which bring frames and a clock of their own."""
+    """`make_source`, `wall` (s since the epoch) and `clock` (s) are for tests, which bring frames and clocks of their own."""
 
     TITLE = "Pointsman"
     CSS_PATH = "cockpit.tcss"
@@ -93,12 +93,17 @@ class Cockpit(ShowingApp):
     ]
 
     def __init__(
-        self, options: Options, make_source: MakeSource | None = None, wall: Callable[[], float] = time
+        self,
+        options: Options,
+        make_source: MakeSource | None = None,
+        wall: Callable[[], float] = time,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(ansi_color=True if options.no_color else None)
         self.options = options
         self.model = Model()
-        self.link = Link(since=monotonic())
+        self._clock = clock
+        self.link = Link(since=clock())
         self.zone: tzinfo | None = UTC
         self.draws = 0
         self._wall = wall
@@ -135,7 +140,7 @@ class Cockpit(ShowingApp):
             context=self.options.context,
             is_read_only=self.options.read_only or self.replaying.place is not None,
             link=self.link,
-            now=monotonic(),
+            now=self._clock(),
             wall_ms=1000 * self._wall(),
             zone=self.zone,
             replay_at=None if self.replaying.place is None else self.replaying.place.at,
@@ -167,7 +172,7 @@ class Cockpit(ShowingApp):
     def take(self, told: Told) -> None:
         """A fact from the feed. Folding is cheap and always done; drawing is asked for."""
         before = self.why_read_only
-        now = monotonic()
+        now = self._clock()
         match told:
             case FrameCame(frame=frame):
                 was_known = self.model.is_known
@@ -217,7 +222,7 @@ class Cockpit(ShowingApp):
         """Draw soon: at once if the last drawing is long enough ago, else once when it is."""
         if not self._running:
             return
-        wait_s = self._pace.wait_s(monotonic())
+        wait_s = self._pace.wait_s(self._clock())
         if wait_s == 0:
             self.call_later(self._draw)
         elif wait_s is not None:
@@ -226,7 +231,7 @@ class Cockpit(ShowingApp):
     def _draw(self) -> None:
         if not self._running:
             return
-        self._pace.drawn(monotonic())
+        self._pace.drawn(self._clock())
         self.draws += 1
         if screen := self.visible_screen:
             screen.draw_all()
@@ -242,7 +247,7 @@ class Cockpit(ShowingApp):
 
     def _check_link(self) -> None:
         before = self.why_read_only
-        aged = self.link.aged(monotonic())
+        aged = self.link.aged(self._clock())
         if aged.state is not self.link.state:
             self.link = aged
             self._after_link_change(before)

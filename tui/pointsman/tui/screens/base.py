@@ -106,7 +106,9 @@ class CockpitScreen(Screen[None]):
             self.query_one("#replay", Lines).show([replaying.bar(self.size.width, self.cockpit.zone)])
 
     def on_screen_resume(self) -> None:
-        self.cockpit.wake()
+        """Also told to those that are mounted ahead."""
+        if self.is_current:
+            self.cockpit.wake()
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT, "-too-small")

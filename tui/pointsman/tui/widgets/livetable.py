@@ -209,9 +209,7 @@ class LiveTable(ScrollView, can_focus=True):
         for index, column, width in self._fitting:
             cell = cells[index] if index < len(cells) else ""
             text, role = (cell, Role.PLAIN) if isinstance(cell, str) else cell
-            segments.append(
-                Segment(_padded(plain(text) if look.ascii_only else text, width, column.right), look.style(role))
-            )
+            segments.append(Segment(_shown(text, width, column.right, ascii_only=look.ascii_only), look.style(role)))
         return finished(segments, self._width, self._ground(is_cursor))
 
     def _ground(self, is_cursor: bool) -> Style:
@@ -324,3 +322,8 @@ class LiveTable(ScrollView, can_focus=True):
 def _padded(text: str, width: int, right: bool) -> str:
     cut = text if len(text) <= width else text[: width - 1] + "…"
     return f"{cut:>{width}} " if right else f"{cut:<{width}} "
+
+
+def _shown(text: str, width: int, right: bool, *, ascii_only: bool) -> str:
+    padded = _padded(text, width, right)
+    return plain(padded) if ascii_only else padded
