@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from pointsman.contracts.steering import LimitPage, PoolPage, PoolView, TypePage
 from pointsman.contracts.task import Task
 from tests.e2e.conftest import Fleet
 from tests.support.rest import Rest
-from tests.support.system_up import SystemUp, eventually
+from tests.support.system_up import COMMAND, SystemUp, eventually
 
 COMMAND_S_MAX = 60.0
 WAYS = ("nats", "rest")
@@ -112,7 +114,7 @@ async def test_each_end_has_its_exit_code(way: str, admin: Rest, fleet: Fleet, s
     refused = await shell.run("task", "result", failed["id"], expect=1)
     assert (refused.stdout, "is FAILED" in refused.stderr) == ("", True)
     await shell.run("task", "result", waiting, expect=4)
-    await shell.run("task", "wait", waiting, "--timeout", "0.2", expect=6)
+    await shell.run("task", "wait", waiting, "--timeout", "200ms", expect=6)
     await shell.run("task", "cancel", failed["id"], expect=4)
     for arguments in (("server", "get", "nobody"), ("task", "get", "task_" + "0" * 32), ("pool", "get", "nowhere")):
         await shell.run(*arguments, expect=3)
@@ -247,3 +249,48 @@ async def test_many_tasks_are_cancelled_by_a_job(admin: Rest, fleet: Fleet, syst
 
 async def _counts(shell: Shell, pool: str, count: int) -> bool:
     return bool((await shell.json("task", "cancel", "--matching", f"pool:{pool}", "--dry-run"))["total"] == count)
+
+
+async def test_a_shell_completes_the_names_of_the_running_system(fleet: Fleet, system: SystemUp) -> None:
+    server = await fleet.server()
+
+    async def offered(*words: str) -> list[str]:
+        env = {"_POINTSMAN_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            env={"PATH": "/usr/bin", "POINTSMAN_DATA_DIR": str(system.data_dir)} | env,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        told, said = await asyncio.wait_for(process.communicate(), COMMAND_S_MAX)
+        assert said == b"", said
+        return [line.rpartition(",")[2] for line in told.decode().split()]
+
+    assert await offered("pointsman", "server", "drain", server.id[:-1]) == [server.id]
+    assert fleet.pool in await offered("pointsman", "pool", "get", fleet.pool)
+    assert "least-connections" in await offered("pointsman", "balancer", "switch", "least")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_watching_in_a_pipe_tells_what_changes_and_ends_by_an_interrupt(
+    way: str, fleet: Fleet, system: SystemUp
+) -> None:
+    server = await fleet.server()
+    place = ("--data-dir", str(system.data_dir)) if way == "nats" else ("--url", system.url)
+    env = {"PATH": "/usr/bin", "POINTSMAN_TOKEN": await system.token("olga", "admin")}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *place, "server", "watch", "--pool", fleet.pool, "--every", "0.2", env=env, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+
+    async def told() -> str:
+        assert process.stdout is not None
+        return str(json.loads(await asyncio.wait_for(process.stdout.readline(), COMMAND_S_MAX))["wanted"])
+
+    assert await told() == "ACTIVE"
+    shell = await shell_by(way, system)
+    await shell.run("server", "maintenance", server.id, "--yes")
+    while await told() != "MAINTENANCE":
+        pass
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), COMMAND_S_MAX) == 130

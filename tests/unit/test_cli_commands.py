@@ -136,6 +136,8 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
     "arguments",
     [
         ["server", "ls", "--watch", "0"],
+        ["server", "ls", "--timeout", "soon"],
+        ["server", "ls", "--timeout", "0"],
         ["server", "drain"],
         ["server", "weight", "a"],
         ["server", "register", "a"],
@@ -162,6 +164,8 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["stats", "hour", "--date", "1.1.2026"],
         ["pool", "set", "default"],
         ["check", "nothing"],
+        ["--url", "nats://x", "migrate"],
+        ["--context", "prod", "token", "--role", "admin", "--sub", "me"],
         ["--url", "ftp://x", "server", "ls"],
         ["--context", "nowhere", "server", "ls"],
         ["--token", "hush", "--url", "http://x", "server", "ls"],

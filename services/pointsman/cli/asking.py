@@ -74,6 +74,11 @@ class Wanted:
     def form(self) -> str:
         return self.style.form
 
+    def patient(self, usual_s: float) -> float:
+        """Until when to wait for a state, in `time.monotonic`; single answers are given their usual time."""
+        self.timeout_s = options.TIMEOUT_S_DEFAULT
+        return time.monotonic() + (self.given.timeout_s or usual_s)
+
     def show[A](self, ask: Callable[[Client], Coroutine[Any, Any, A]], view: "View[A, Any]") -> A:
         answer = self.ask(ask)
         self.tell(answer, view)

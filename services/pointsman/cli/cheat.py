@@ -17,7 +17,7 @@ pointsman task submit resize --payload '{"width":200}' --wait
 pointsman task get ID                            where it is, and its attempts
 pointsman task explain ID                        why it is not running
 pointsman task result ID --wait                  the result alone
-pointsman task wait ID --for state=completed --timeout 60
+pointsman task wait ID --for state=completed --timeout 60s
 pointsman task ls state:failed since:1h          the filter language: README, Searching
 pointsman task tail type:resize state:failed     follow those alone
 pointsman task cancel --matching 'type:resize' --dry-run

@@ -10,13 +10,24 @@ type Impact = Literal["ro", "rw"]
 ALIASES = {"ls": "list", "show": "get", "rm": "remove"}
 
 
-class Reads(click.Command):
+class Told(click.Command):
+    """Its help names the options that it shares with all others without describing them again."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shared = [param.opts[-1] for param in self.params if isinstance(param, click.Option) and param.hidden]
+        if shared:
+            formatter.write_paragraph()
+            formatter.write_text(f"Also, as `pointsman --help` says: {', '.join(shared)}")
+        super().format_epilog(ctx, formatter)
+
+
+class Reads(Told):
     """Changes nothing in the system."""
 
     impact: Impact = "ro"
 
 
-class Writes(click.Command):
+class Writes(Told):
     """Refused, before anything is asked of the system, while only reading is allowed."""
 
     impact: Impact = "rw"

@@ -47,6 +47,42 @@ data_dir: Decorator = click.option(
     callback=_or_outer,
     help=f"Folder of an embedded system; also {DATA_DIR_ENV}. Default: {DATA_DIR_DEFAULT} if there is one.",
 )
+
+
+class Bound(click.ParamType[object]):
+    """A number, or `none`, which is UNBOUNDED."""
+
+    name = "integer|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if value != NONE and not str(value).isdecimal():
+            self.fail(f"{value!r} is neither a number nor none", param, ctx)
+        return UNBOUNDED if value == NONE else int(value)
+
+
+BOUND = Bound()
+
+
+class Seconds(click.ParamType[float]):
+    """`10`, `500ms`, `1m` in seconds."""
+
+    name = "duration"
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from pointsman.contracts.filter_values import DURATION, milliseconds
+
+        if isinstance(value, float):
+            return value
+        found = milliseconds(value if value[-1:].isalpha() else f"{value}s")
+        if found is None or not self._least <= found / 1000 <= self._most:
+            limits = f"from {self._least:g} to {self._most:g} seconds"
+            self.fail(f"{value!r} is no duration {limits}, such as 10 or {DURATION}", param, ctx)
+        return found / 1000
+
+
 FORMS = ("table", "wide", "json", "jsonl", "yaml", "name", "csv")
 TIMES = ("relative", "iso", "unix")
 COLORS = ("auto", "always", "never")
@@ -87,8 +123,8 @@ def placing(*, is_hidden: bool) -> tuple[Decorator, ...]:
             "--timeout",
             "timeout_s",
             hidden=is_hidden,
-            type=click.FloatRange(min=0.1, max=300),
-            help=f"Seconds to wait for an answer.  [{TIMEOUT_S_DEFAULT:g}]",
+            type=Seconds(0.1, 86_400),
+            help=f"How long to wait for an answer: 10, 500ms, 1m.  [{TIMEOUT_S_DEFAULT:g}s]",
         ),
         click.option(
             "--read-only/--no-read-only",
@@ -133,15 +169,15 @@ cursor: Decorator = click.option("--cursor", help="Go on after this name, where 
 watch: Decorator = click.option(
     "--watch",
     "watch_s",
-    type=click.FloatRange(0.2, 3600),
+    type=Seconds(0.2, 3600),
     is_flag=False,
     flag_value=2.0,
-    help="Again every so many seconds (2 when not said): repainted on a terminal, jsonl of what changed in a pipe.",
+    help="Again and again, every 2 seconds when not said otherwise: repainted on a terminal, jsonl of what changed in a pipe.",
 )
 every: Decorator = click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(0.2, 3600),
+    type=Seconds(0.2, 3600),
     default=2.0,
     show_default=True,
     help="Seconds between looks.",
@@ -152,20 +188,6 @@ per_second: Decorator = click.option("--rate", type=float, help="So many may sta
 burst: Decorator = click.option("--burst", type=int, help="So many may start at once after a pause; needs --rate.")
 
 
-class Bound(click.ParamType[object]):
-    """A number, or `none`, which is UNBOUNDED."""
-
-    name = "integer|none"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if value != NONE and not str(value).isdecimal():
-            self.fail(f"{value!r} is neither a number nor none", param, ctx)
-        return UNBOUNDED if value == NONE else int(value)
-
-
-BOUND = Bound()
-
-
 def taking(command: Callable[..., Any], decorators: tuple[Decorator, ...]) -> Callable[..., Any]:
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -174,14 +196,22 @@ def taking(command: Callable[..., Any], decorators: tuple[Decorator, ...]) -> Ca
 
 def asked(command: Callable[..., None]) -> Callable[..., Any]:
     """A command that asks a running system: gets a `Wanted` instead of the common options."""
+    return taking(_wanting(command), common(is_hidden=True))
 
+
+def asked_plainly(command: Callable[..., None]) -> Callable[..., Any]:
+    """One whose answer has one form."""
+    return taking(_wanting(command), placing(is_hidden=True))
+
+
+def _wanting(command: Callable[..., None]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(*args: object, **given: Any) -> None:
         from pointsman.cli.asking import Wanted
 
         command(Wanted(given_of(click.get_current_context())), *args, **_without_common(given))
 
-    return taking(run, common(is_hidden=True))
+    return run
 
 
 class Acting(msgspec.Struct, frozen=True):
@@ -249,6 +279,8 @@ def settings_of(
     """Settings from file, environment and options; a mistake ends the command with exit code 2."""
     from pointsman.services.runtime.settings import SettingsError, load
 
+    if env is None:
+        _refuse_other_places()
     known = {name: value for name, value in (os.environ if env is None else env).items() if name not in OURS}
     known |= {PREFIX + name.upper(): str(value) for name, value in given.items() if value is not None}
     folder = data_dir or _default_data_dir(known)
@@ -258,6 +290,17 @@ def settings_of(
         return load(known, config_path, adopt_running=adopt_running)
     except SettingsError as error:
         fail(str(error), USAGE)
+
+
+def _refuse_other_places() -> None:
+    """What works on the stores themselves must not go elsewhere than it was told to."""
+    ctx = click.get_current_context(silent=True)
+    outer = ctx.find_root().obj if ctx else None
+    if isinstance(outer, Given) and (outer.context or outer.url):
+        fail(
+            "this command takes its system from --data-dir, --config or POINTSMAN_* settings, not by --context or --url",
+            USAGE,
+        )
 
 
 def told[T](work: Callable[[], T]) -> T:

@@ -16,9 +16,9 @@ YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "nu
 PEOPLE = ("table", "wide")
 GREEN, YELLOW, RED, CYAN, DIM = "32", "33", "31", "36", "2"
 COLORS = {
-    GREEN: "ACTIVE HEALTHY COMPLETED online healthy ok done succeeded yes",
+    GREEN: "ACTIVE HEALTHY COMPLETED completed online healthy ok done succeeded yes",
     YELLOW: "DRAINING WARMING RECOVERING SUSPECT degraded draining initializing warning",
-    RED: "UNHEALTHY FAILED TIMEOUT offline unhealthy critical failed timed-out lost REMOVED",
+    RED: "UNHEALTHY FAILED TIMEOUT timeout offline unhealthy critical failed timed-out lost REMOVED",
     CYAN: "PROCESSING NEW",
     DIM: "CANCELLED MAINTENANCE maintenance cancelled",
 }

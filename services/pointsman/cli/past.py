@@ -14,7 +14,10 @@ from pointsman.contracts.filter_values import milliseconds
 from pointsman.contracts.subjects import BUCKET_LEASES, BUCKET_TASKS, stream_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pointsman.cli.asking import Wanted
+    from pointsman.cli.output import Style
     from pointsman.client.bus import Bus
     from pointsman.client.client import Client
 
@@ -42,13 +45,13 @@ def cursor(wanted: "Wanted", since: str) -> str:
 
 def show(wanted: "Wanted", since: str) -> None:
     """All that is held after `since`, by time; then it ends."""
-    form = tailing.form_of(wanted)
+    style = tailing.style_of(wanted)
 
     async def read(client: "Client") -> list[str]:
         from pointsman.services.runtime.feed import Cursor, missed
 
         tasks, _, leases = since.partition("-")
-        told, _ = await missed(client.bus, Cursor(int(tasks), int(leases)), _rendered(form))
+        told, _ = await missed(client.bus, Cursor(int(tasks), int(leases)), _rendered(style))
         return told
 
     if wanted.place.is_rest:
@@ -57,9 +60,9 @@ def show(wanted: "Wanted", since: str) -> None:
         click.echo(line)
 
 
-def _rendered(form: str):  # type: ignore[no-untyped-def]
+def _rendered(style: "Style") -> "Callable[[str, TaskEvent | None], str]":
     def render(cursor: str, event: TaskEvent | None) -> str:
-        return tailing.shown(form, cursor, event)
+        return tailing.shown(style, cursor, event)
 
     return render
 

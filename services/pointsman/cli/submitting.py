@@ -57,6 +57,8 @@ def _many(wanted: "Wanted", task_type: str | None, file: Path, given: dict[str, 
         raise click.UsageError(f"with -f, --{wrong[0].replace('_', '-')} stands in the lines")
     if task_type is not None:
         raise click.UsageError("with -f, the type stands in the lines")
+    if wanted.given.columns:
+        raise click.UsageError("with -f there is a count to tell, and no --columns")
     if given["dry_run"] and given["resume"]:
         raise click.UsageError("--dry-run keeps nothing to resume from")
     submitting_many.submit(wanted, file, in_flight=given["in_flight"], resume=given["resume"], dry_run=given["dry_run"])

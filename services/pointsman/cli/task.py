@@ -103,7 +103,7 @@ def get_task(wanted: "Wanted", task_id: str, watch_s: float | None) -> None:
 @task.reads()
 @id_argument
 @click.option("--wait", is_flag=True, help="Until it has ended; exit code 6 after --timeout.")
-@options.asked
+@options.asked_plainly
 def result(wanted: "Wanted", task_id: str, wait: bool) -> None:
     """The result of a completed task, as it is; exit code 1 when the task failed, 4 when it has not ended yet."""
     from pointsman.cli import waiting

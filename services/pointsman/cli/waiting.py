@@ -38,11 +38,14 @@ def goal_of(text: str) -> Status | None:
 def wait(wanted: "Wanted", ids: tuple[str, ...], goal: str) -> None:
     """Tells each task once it is there, or has ended otherwise; the worst decides the exit code."""
     wish = goal_of(goal)
-    end_s = time.monotonic() + (wanted.given.timeout_s or WAIT_S_DEFAULT)
+    end_s = wanted.patient(WAIT_S_DEFAULT)
     codes = set()
     for task_id in dict.fromkeys(ids):
         task = wanted.ask(lambda client, one=task_id: _until(client, one, wish, end_s))  # type: ignore[misc]
-        wanted.tell(task, views.TASK) if wanted.form not in output.PEOPLE else click.echo(f"{task.id}  {task.status}")
+        if wanted.form in output.PEOPLE and wanted.given.columns is None:
+            click.echo(f"{task.id}  {wanted.style.painted(task.status, output.Word(task.status))}")
+        else:
+            wanted.tell(task, views.TASK)
         codes.add(code_of(task, wish))
     for code in (options.FAILED, options.TIMEOUT):
         if code in codes:
@@ -57,7 +60,7 @@ def code_of(task: "Task", wish: Status | None) -> int:
 
 def ended(wanted: "Wanted", task_id: str) -> "Task":
     """The task when it has ended, or as it is when time is up."""
-    end_s = time.monotonic() + (wanted.given.timeout_s or WAIT_S_DEFAULT)
+    end_s = wanted.patient(WAIT_S_DEFAULT)
     return wanted.ask(lambda client: _until(client, task_id, None, end_s))
 
 
@@ -77,12 +80,12 @@ def tell_result(task: "Task", *, is_waited: bool) -> None:
 
 
 def follow(wanted: "Wanted", task_id: str) -> None:
-    form, last = tailing.form_of(wanted), [Status.PENDING]
+    style, last = tailing.style_of(wanted), [Status.PENDING]
 
     async def tell(_client: "Client", cursor: str, event: "TaskEvent | None") -> None:
         if event is not None:
             last[0] = event.status
-            click.echo(tailing.shown(form, cursor, event))
+            click.echo(tailing.shown(style, cursor, event))
 
     streaming.follow(wanted, tell, task_id=task_id)
     if last[0] is not Status.COMPLETED:
