@@ -18,6 +18,7 @@ from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.store_probe import why_refused
 
 PROBE_S = 1.0
+STORE_S = 3.0
 KEPT_S = 0.5
 RETRY_AFTER_S = 2
 SELF = Actor(sub="gateway", roles=(Role.SERVICE,))
@@ -111,7 +112,7 @@ class Readiness:
             _dependency(self._answers("registry")),
             self.balancer(),
             self._archive(),
-            why_refused(self._bus, timeout_s=PROBE_S),
+            why_refused(self._bus, timeout_s=STORE_S),
         )
         dependencies = {
             "bus": Dependency(ok=self._bus.is_connected, needed=True, detail=self._bus.round_trip_url),
