@@ -179,6 +179,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], runner: Cli
     assert done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_form_in_the_environment_is_checked_too(runner: CliRunner) -> None:
+    done = runner.invoke(pointsman, ["events"], env={"POINTSMAN_OUTPUT": "xml"})
+    assert (done.exit_code, "POINTSMAN_OUTPUT" in done.stderr) == (2, True)
+
+
 def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
     for url in ("nats://127.0.0.1:9", "http://127.0.0.1:9"):
         done = runner.invoke(pointsman, ["server", "ls", "--url", url])

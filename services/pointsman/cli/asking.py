@@ -68,7 +68,10 @@ class Wanted:
 
     @property
     def style(self) -> "Style":
-        return output.style_of(self.given, sys.stdout, now_ms=time.time_ns() // 1_000_000)
+        style = output.style_of(self.given, sys.stdout, now_ms=time.time_ns() // 1_000_000)
+        if style.form not in options.FORMS:
+            options.fail(f"{options.OUTPUT_ENV}: must be one of {', '.join(options.FORMS)}", options.USAGE)
+        return style
 
     @property
     def form(self) -> str:
