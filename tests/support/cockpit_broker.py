@@ -49,22 +49,30 @@ class Broker:
 
 
 class Announcer:
-    """Tells a made-up world on the bus like the statistics service does, whether or not anybody looks."""
+    """Tells a made-up world on the bus like the statistics service does, whether or not anybody looks.
+
+    The rows of the servers named in `extra` are told with the next frame.
+    """
 
     def __init__(self, bus: NatsBus, world: World, hz: float = RATE_HZ) -> None:
         self._bus = bus
         self.world = world
         self.is_silent = False
+        self.extra: tuple[str, ...] = ()
         self._hz = hz
 
     async def run(self) -> None:
-        await self._bus.subscribe(verb("statistics", "frame"), self._answer)
+        await self.answer_snapshots()
         while True:
-            frame = self.world.step()
+            frame = self.world.tell(*self.extra) if self.extra else self.world.step()
+            self.extra = ()
             if not self.is_silent:
                 with contextlib.suppress(BusDown):
                     await self._bus.publish(VIEW_FRAME, encode_frame(frame))
             await asyncio.sleep(1 / self._hz)
+
+    async def answer_snapshots(self) -> None:
+        await self._bus.subscribe(verb("statistics", "frame"), self._answer)
 
     async def _answer(self, message: Message) -> None:
         await self._bus.publish(message.reply, encode_frame(self.world.whole()))

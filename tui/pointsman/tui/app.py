@@ -1,19 +1,19 @@
 """The cockpit as an app: it wires the feed to the model, the model to the visible screen, and keys to screens."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from functools import partial
 from time import monotonic, time
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
-from pointsman.client.client import Client
 from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
 from pointsman.tui.feed import Feed, MakeSource
@@ -23,22 +23,20 @@ from pointsman.tui.options import Options
 from pointsman.tui.pace import Pace
 from pointsman.tui.replay import HOUR_MS, moment_of
 from pointsman.tui.replaying import Replaying
-from pointsman.tui.screens.balancer import BalancerScreen
 from pointsman.tui.screens.base import CockpitScreen
-from pointsman.tui.screens.events import EventsScreen
+from pointsman.tui.screens.catalogue import MAKERS
 from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
 from pointsman.tui.screens.one_line import OneLineScreen
-from pointsman.tui.screens.overview import OverviewScreen
-from pointsman.tui.screens.servers import ServersScreen
-from pointsman.tui.screens.stats import StatsScreen
-from pointsman.tui.screens.tasks import TasksScreen
 from pointsman.tui.showing import Look, ShowingApp
 from pointsman.tui.told import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
 
+if TYPE_CHECKING:
+    from pointsman.client.client import Client
+
 CLOCK_S = 1.0
 LINK_CHECK_S = 0.25
-PREMOUNT_AFTER_S = 0.3
+PREMOUNT_AFTER_S, PREMOUNT_PATIENCE_S = 0.3, 3.0
 PLAY_S = 0.2
 
 
@@ -63,18 +61,11 @@ class Cockpit(ShowingApp):
     ENABLE_COMMAND_PALETTE = True
     DEFAULT_MODE = "overview"
     COMMAND_PALETTE_BINDING = "ctrl+p"
-    MODES = {
-        "overview": OverviewScreen,
-        "servers": ServersScreen,
-        "tasks": TasksScreen,
-        "events": EventsScreen,
-        "stats": StatsScreen,
-        "balancer": BalancerScreen,
-    }
+    MODES = {**MAKERS}
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         *(
             Binding(str(place), f"app.go('{name}')", name.capitalize(), show=False, id=f"go.{name}")
-            for place, name in enumerate(MODES, 1)
+            for place, name in enumerate(SCREENS, 1)
         ),
         Binding("escape,backspace", "app.back", "Back", show=False, id="app.back"),
         Binding("t", "app.replay", "Replay", id="app.replay"),
@@ -106,6 +97,7 @@ class Cockpit(ShowingApp):
         self.link = Link(since=clock())
         self.zone: tzinfo | None = UTC
         self.draws = 0
+        self._known = asyncio.Event()
         self._wall = wall
         self._pace = Pace(options.hz)
         make = make_source or partial(Feed, options.locate, options.actor)
@@ -153,10 +145,14 @@ class Cockpit(ShowingApp):
         return self.options.color or (themes.PROTECTED if self.options.protected else themes.CONTEXT)
 
     @property
-    def client(self) -> Client | None:
+    def client(self) -> "Client | None":
         """To ask and to act, while there is a connection."""
         bus = self.source.bus
-        return None if bus is None else Client(bus, Actor(sub=self.options.actor, roles=(Role.OPERATOR, Role.ADMIN)))
+        if bus is None:
+            return None
+        from pointsman.client.client import Client
+
+        return Client(bus, Actor(sub=self.options.actor, roles=(Role.OPERATOR, Role.ADMIN)))
 
     @property
     def why_read_only(self) -> str | None:
@@ -198,6 +194,7 @@ class Cockpit(ShowingApp):
         self.wake()
 
     def _first_known(self) -> None:
+        self._known.set()
         self.run_worker(self.replaying.fetch_history(), name="history", exit_on_error=False)
         if self.options.at is not None:
             at = moment_of(self.options.at, self.replaying.now_ms, self.zone)
@@ -255,6 +252,8 @@ class Cockpit(ShowingApp):
 
     async def _premount(self) -> None:
         """The first showing of a screen costs some 300 ms: mount them one by one while nobody waits."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._known.wait(), PREMOUNT_PATIENCE_S)
         for name in self.MODES:
             await asyncio.sleep(PREMOUNT_AFTER_S)
             if not self._running:
