@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from pointsman.cli import options, output, place, reaching
+from pointsman.cli import options, output, params, place, reaching
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.quick import without
 from pointsman.cli.reaching import actor
@@ -176,7 +176,7 @@ def refuse(error: PointsmanError) -> NoReturn:
 
 def request[R: Request](shape: type[R], **fields: Any) -> R:
     """A request of what was given: None was not given, UNBOUNDED is null. Out of bounds is a usage error."""
-    given = {name: None if value is options.UNBOUNDED else value for name, value in fields.items() if value is not None}
+    given = {name: None if value is params.UNBOUNDED else value for name, value in fields.items() if value is not None}
     try:
         return msgspec.convert(given, type=shape)
     except msgspec.ValidationError as error:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pointsman.cli.given import Given
+from pointsman.cli.params import Seconds
 
 if TYPE_CHECKING:
     from pointsman.services.runtime.settings import Settings
@@ -21,8 +22,6 @@ DATA_DIR_DEFAULT = Path(".pointsman")
 OURS = frozenset(PREFIX + name for name in ("CONTEXT", "CONTEXTS", "URL", "TOKEN", "READ_ONLY", "OUTPUT", "COMPLETE"))
 """Variables that only the command line reads, which are no settings."""
 FAILED, USAGE, NOT_FOUND, CONFLICT, NOT_ALLOWED, TIMEOUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 69, 130
-NONE = "none"
-UNBOUNDED = object()
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -47,40 +46,6 @@ data_dir: Decorator = click.option(
     callback=_or_outer,
     help=f"Folder of an embedded system; also {DATA_DIR_ENV}. Default: {DATA_DIR_DEFAULT} if there is one.",
 )
-
-
-class Bound(click.ParamType[object]):
-    """A number, or `none`, which is UNBOUNDED."""
-
-    name = "integer|none"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if value != NONE and not str(value).isdecimal():
-            self.fail(f"{value!r} is neither a number nor none", param, ctx)
-        return UNBOUNDED if value == NONE else int(value)
-
-
-BOUND = Bound()
-
-
-class Seconds(click.ParamType[float]):
-    """`10`, `500ms`, `1m` in seconds."""
-
-    name = "duration"
-
-    def __init__(self, least: float, most: float) -> None:
-        self._least, self._most = least, most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from pointsman.contracts.filter_values import DURATION, milliseconds
-
-        if isinstance(value, float):
-            return value
-        found = milliseconds(value if value[-1:].isalpha() else f"{value}s")
-        if found is None or not self._least <= found / 1000 <= self._most:
-            limits = f"from {self._least:g} to {self._most:g} seconds"
-            self.fail(f"{value!r} is no duration {limits}, such as 10 or {DURATION}", param, ctx)
-        return found / 1000
 
 
 FORMS = ("table", "wide", "json", "jsonl", "yaml", "name", "csv")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pointsman.cli import completing, options
+from pointsman.cli import completing, options, params
 from pointsman.cli.impact import group
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def get(wanted: "Wanted", name: str) -> None:
 @click.option("--share", "shares", multiple=True, help="KEY=WEIGHT, may be given again; replaces all. `none`: equal.")
 @click.option("--retry-percent", type=int, help="Retries may take this share of what runs.")
 @click.option("--retries-per-s", type=float, help="And so many per second.")
-@click.option("--max-backlog", type=options.BOUND, help="Waiting tasks from which on new ones get 429, or none.")
-@click.option("--max-backlog-per-owner", type=options.BOUND, help="The same for the tasks of one owner.")
+@click.option("--max-backlog", type=params.BOUND, help="Waiting tasks from which on new ones get 429, or none.")
+@click.option("--max-backlog-per-owner", type=params.BOUND, help="The same for the tasks of one owner.")
 @options.if_match
 @options.acting
 @options.asked
@@ -120,7 +120,7 @@ def _shares(given: tuple[str, ...]) -> dict[str, int] | None:
     """`a=3 b=1` as weights; None when none are given, {} for `none`."""
     if not given:
         return None
-    if given == (options.NONE,):
+    if given == (params.NONE,):
         return {}
     pairs = [share.rpartition("=") for share in given]
     for key, _, weight in pairs:

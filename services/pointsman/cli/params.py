@@ -1,0 +1,42 @@
+"""Values that options take beside texts and numbers."""
+
+from typing import Any
+
+import click
+
+NONE = "none"
+UNBOUNDED = object()
+
+
+class Bound(click.ParamType[object]):
+    """A number, or `none`, which is UNBOUNDED."""
+
+    name = "integer|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if value != NONE and not str(value).isdecimal():
+            self.fail(f"{value!r} is neither a number nor none", param, ctx)
+        return UNBOUNDED if value == NONE else int(value)
+
+
+BOUND = Bound()
+
+
+class Seconds(click.ParamType[float]):
+    """`10`, `500ms`, `1m` in seconds."""
+
+    name = "duration"
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from pointsman.contracts.filter_values import DURATION, milliseconds
+
+        if isinstance(value, float):
+            return value
+        found = milliseconds(value if value[-1:].isalpha() else f"{value}s")
+        if found is None or not self._least <= found / 1000 <= self._most:
+            limits = f"from {self._least:g} to {self._most:g} seconds"
+            self.fail(f"{value!r} is no duration {limits}, such as 10 or {DURATION}", param, ctx)
+        return found / 1000
