@@ -115,6 +115,7 @@ class Reading(RuleBasedStateMachine):
     @rule(is_lost=st.booleans())
     def tell(self, is_lost: bool) -> None:
         frame = self.cluster.changed()
+        assert not set(frame.gone) & {row.id for row in frame.servers}
         if not is_lost and not self.sight.fold(frame):
             self.late = self.cluster.whole()
 
@@ -172,6 +173,17 @@ def test_only_what_changed_is_told() -> None:
     cluster.store("config", "a", None)
     assert cluster.changed().gone == ("a",)
     assert cluster.changed().gone == ()
+
+
+def test_who_went_and_came_back_between_two_frames_is_not_gone() -> None:
+    cluster = Cluster()
+    cluster.register("a")
+    cluster.changed()
+    cluster.store("config", "a", None)
+    assert cluster.whole().servers == ()
+    cluster.register("a", at=2)
+    frame = cluster.changed()
+    assert (frame.gone, [row.id for row in frame.servers]) == ((), ["a"])
 
 
 def test_the_first_frame_of_a_term_is_whole() -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
-from pointsman.client.bus import Bus, Message
+from pointsman.client.bus import Bus, BusDown, Message
 from pointsman.contracts.flow import FLOW_IDLE_S, VIEWER_GONE_S, encode_flow
 from pointsman.contracts.frames import RATE_HZ
 from pointsman.contracts.subjects import VIEW_FLOW
@@ -73,7 +74,8 @@ class FlowTeller:
             now=self._clock.now_ms(),
             now_s=now_s,
         )
-        await self._bus.publish(VIEW_FLOW, encode_flow(frame))
+        with suppress(BusDown):
+            await self._bus.publish(VIEW_FLOW, encode_flow(frame))
 
     async def _pause(self) -> None:
         """A viewer that comes is not kept waiting for the rest of a second."""

@@ -3,10 +3,12 @@
 import asyncio
 import math
 import zlib
+from contextlib import suppress
 
 import msgspec
+import structlog
 
-from pointsman.client.bus import Bus, BusError, Message, Subscription
+from pointsman.client.bus import Bus, BusDown, BusTimeout, Message, NoResponders, Subscription
 from pointsman.contracts.errors import forbidden
 from pointsman.contracts.flow import VIEWER_GONE_S
 from pointsman.contracts.frames import KEPT_S, RATE_HZ, encode_frame
@@ -14,6 +16,7 @@ from pointsman.contracts.search import AuditEntry
 from pointsman.contracts.server import Heartbeat, ServerHealth
 from pointsman.contracts.subjects import (
     BUCKET_SERVERS,
+    STREAM_FRAMES,
     VIEW_ALARMS,
     VIEW_FLOW,
     VIEW_FRAME,
@@ -35,6 +38,8 @@ from pointsman.services.statistics.flow_windows import of_bytes
 from pointsman.services.statistics.framing import Framer
 from pointsman.services.statistics.news import NewsDesk
 from pointsman.services.version import VERSION
+
+log = structlog.get_logger()
 
 KEY_EVERY_S = 1.0
 KEY_ANSWER_S = 2.0
@@ -134,7 +139,8 @@ class Aggregator:
             return
         self._framed_s = self._clock.monotonic_s()
         frame = self._framer.changed(self._leadership.epoch, self._clock.now_ms(), self._framed_s)
-        await self._bus.publish(VIEW_FRAME, encode_frame(frame))
+        with suppress(BusDown):
+            await self._bus.publish(VIEW_FRAME, encode_frame(frame))
 
     async def _pause(self) -> None:
         try:
@@ -160,12 +166,17 @@ class Aggregator:
         frame = self._framer.key(self._leadership.epoch, self._clock.now_ms(), now_s, is_watched=self._is_watched)
         packed = zlib.compress(encode_frame(frame), COMPRESSION)
         self._keep_every_s = keep_every_s(len(packed))
+        with suppress(BusDown):
+            self._alerts.refusal = await self._kept(packed)
+
+    async def _kept(self, packed: bytes) -> str:
+        """Why it was not kept, "" when it was."""
         try:
-            answer = await self._bus.request(VIEW_KEYFRAME, packed, timeout_s=KEY_ANSWER_S)
-            self._alerts.refusal = refusal_of(answer.data)
-        except BusError as error:
-            self._alerts.refusal = str(error) or type(error).__name__
-            raise
+            return refusal_of((await self._bus.request(VIEW_KEYFRAME, packed, timeout_s=KEY_ANSWER_S)).data)
+        except BusTimeout:
+            return "no answer"
+        except NoResponders:
+            return f"there is no stream {STREAM_FRAMES}"
 
     async def _snapshot(self, call: Call) -> Answer:
         if not call.actor.has(*READERS):
@@ -175,8 +186,12 @@ class Aggregator:
         return Answer(encode_frame(self._framer.snapshot(self._leadership.epoch, now, now_s)))
 
     def _on_record(self, entry: Followed) -> None:
-        self._board.fold_record(entry)
-        news = list(self._news.record(entry, self._clock.now_ms()))
+        try:
+            self._board.fold_record(entry)
+            news = list(self._news.record(entry, self._clock.now_ms()))
+        except msgspec.MsgspecError as error:
+            log.error("server record not understood", key=entry.subject, error=str(error))
+            return
         if self._is_live and news:
             self._framer.happened(news)
             self._alerts.stir()
