@@ -46,7 +46,7 @@ class Office:
 
     async def act(self, route: Route, request_id: str, *roles: str) -> int:
         path = route.path.replace("{id}", "gpu-1").replace("{kind}", "pool")
-        content = json.dumps(route.example) if route.request else None
+        content = json.dumps(_done(route.example)) if route.request else None
         headers = {"x-request-id": request_id, **self.bearer(*roles)}
         if content is not None:
             headers["content-type"] = "application/json"
@@ -63,6 +63,11 @@ class Office:
 
     async def drained(self) -> bool:
         return await self.archive.is_empty("AUDIT")
+
+
+def _done(example: object) -> object:
+    """The example, but for good where it only asks for the plan."""
+    return {k: v for k, v in example.items() if k != "dryRun"} if isinstance(example, dict) else example
 
 
 @pytest.fixture
@@ -101,6 +106,17 @@ async def test_each_act_leaves_one_entry_and_so_does_each_denied_one(office: Off
         (entry,) = (await office.entries(request_id=request_id)).entries
         assert (entry.what, entry.who, entry.outcome) == (ACTS[route.name], "ann", outcome), request_id
     assert len((await office.entries()).entries) == len(asked)
+
+
+async def test_a_plan_leaves_no_entry_unless_it_is_denied(office: Office) -> None:
+    for path, body in (
+        ("/api/servers/maintenance", {"enabled": True, "ids": ["a"]}),
+        ("/api/tasks/cancel", {"filter": {"type": "x"}}),
+    ):
+        for roles in (("operator",), ("user",)):
+            await office.client.post(path, json=body | {"dryRun": True}, headers=office.bearer(*roles))
+    await eventually(office.drained)
+    assert [entry.outcome for entry in (await office.entries()).entries] == ["denied", "denied"]
 
 
 async def test_entries_wait_while_the_database_is_away_and_come_once(office: Office) -> None:

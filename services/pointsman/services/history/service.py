@@ -145,7 +145,9 @@ class HistoryService:
         return await self._searcher.page(call.decode(_SEARCH), call.actor)
 
     async def bulk(self, call: Call) -> Job:
-        job = await self._jobs.begin(call.decode(_BULK), call.actor, call.operation)
+        command = call.decode(_BULK)
+        call.notes.is_plan = command.bulk.dry_run
+        job = await self._jobs.begin(command, call.actor, call.operation)
         call.notes.target, call.notes.after = job.id, job
         return job
 

@@ -160,6 +160,7 @@ class RegistryService:
     async def _maintain_many(self, call: Call) -> MaintainManyAnswer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         request = call.decode(_BULK)
+        call.notes.is_plan = request.dry_run
         if request.remove:
             require(call.actor, Role.ADMIN)
         planned = bulk.plan(self._fleet, request)
@@ -171,6 +172,7 @@ class RegistryService:
     async def _change(self, call: Call) -> Answer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
         command = call.decode(_CHANGE)
+        call.notes.is_plan = command.change.dry_run
         self._note_before(call, command.id)
         changed = await self._changes.change(command, call.actor.sub, call.operation)
         return Answer(encode(changed), {subjects.HEADER_REVISION: str(changed.revision)})

@@ -33,11 +33,15 @@ type Json = dict[str, Json] | list[Json] | str | int | float | bool | None
 
 @dataclass(slots=True)
 class Notes:
-    """What a handler adds to the entry of its act: plain structs or JSON values, secrets in them are hidden."""
+    """What a handler adds to the entry of its act: plain structs or JSON values, secrets in them are hidden.
+
+    `is_plan`: it was only asked what an act would do; nobody needs to know that, unless it was denied.
+    """
 
     target: str = ""
     before: object = None
     after: object = None
+    is_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,14 @@ async def _recorded(bus: Bus, service: str, verb: Verb, message: Message) -> Ans
         raise
     finally:
         actor = _caller(message)
-        if verb.audit.when(actor):
+        if verb.audit.when(actor) and not (notes.is_plan and not _is_denied(error)):
             now_ms = SystemClock().now_ms()
             await keep(bus, entry_of(f"{service}.{verb.name}", actor, message.data, notes, error, now_ms))
     return answer
+
+
+def _is_denied(error: PointsmanError | None) -> bool:
+    return error is not None and error.status in (401, 403)
 
 
 def _caller(message: Message) -> Actor:
