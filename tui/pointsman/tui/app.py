@@ -16,6 +16,7 @@ from textual.widgets import Input, TextArea
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
+from pointsman.tui.acting import ActingApp, commands
 from pointsman.tui.feed import Feed, MakeSource
 from pointsman.tui.link import Link, Sign, State
 from pointsman.tui.model import Model
@@ -27,7 +28,7 @@ from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.screens.catalogue import MAKERS
 from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
 from pointsman.tui.screens.one_line import OneLineScreen
-from pointsman.tui.showing import Look, ShowingApp
+from pointsman.tui.showing import Look
 from pointsman.tui.told import Connected, FrameCame, Lost, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
 
@@ -53,7 +54,7 @@ REPLAY_KEYS = (
 )
 
 
-class Cockpit(ShowingApp):
+class Cockpit(ActingApp):
     """`make_source`, `wall` (s since the epoch) and `clock` (s) are for tests, which bring frames and clocks of their own."""
 
     TITLE = "Pointsman"
@@ -61,6 +62,7 @@ class Cockpit(ShowingApp):
     ENABLE_COMMAND_PALETTE = True
     DEFAULT_MODE = "overview"
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    COMMANDS = {commands}
     MODES = {**MAKERS}
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         *(

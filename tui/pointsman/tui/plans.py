@@ -159,6 +159,14 @@ def of_submission(task: TaskRequest) -> Plan:
     return Plan(reach=1, lines=(f"one task of type {task.type}, safe once it is accepted",))
 
 
+def job_text(job: Job) -> str:
+    """`1,204/9,870 retry, 3 skipped, 1 refused`."""
+    parts = [f"{job.done:,}/{job.total:,} {job.kind}"]
+    parts += [f"{job.skipped:,} skipped"] if job.skipped else []
+    parts += [f"{job.failed:,} refused"] if job.failed else []
+    return ", ".join(parts) + ("" if job.status in ("RUNNING", "DONE") else f", {job.status.lower()}")
+
+
 def _count(count: int, what: str) -> str:
     return f"{number(count)} {what}{'' if count == 1 else 's'}"
 

@@ -13,9 +13,9 @@ from pointsman.tui.flowline import flow_lines
 from pointsman.tui.format import clock, duration, number
 from pointsman.tui.looks import Role, kind_look, severity_look
 from pointsman.tui.messages import CellChosen, RowChosen
-from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.series import done, queued, series, wait_p95
 from pointsman.tui.showing import look_of
+from pointsman.tui.verbs.alerts import AlertVerbs
 from pointsman.tui.widgets.area import Area
 from pointsman.tui.widgets.heat import Heat
 from pointsman.tui.widgets.lines import Lines, Span, line
@@ -28,7 +28,7 @@ SERVER_ROWS_MAX = 15
 ALERT_ROWS_MIN, BORDERS = 5, 2
 
 
-class OverviewScreen(CockpitScreen):
+class OverviewScreen(AlertVerbs):
     NAME = "overview"
     BINDINGS = [
         Binding("left_parenthesis", "shorter", "Charts shorter", show=False, id="overview.shorter"),
@@ -133,8 +133,13 @@ class OverviewScreen(CockpitScreen):
         self._minutes = MINUTES[min(len(MINUTES) - 1, max(0, place))]
         self.cockpit.wake()
 
+    @property
+    def chosen_alert(self) -> AlertRow | None:
+        key = self.query_one("#alerts", LiveTable).cursor
+        return next((alert for alert in self.model.alerts if _alert_key(alert) == key), None)
+
     async def on_row_chosen(self, message: RowChosen) -> None:
-        alert = next((alert for alert in self.model.alerts if _alert_key(alert) == message.key), None)
+        alert = self.chosen_alert
         if alert is not None:
             await self.cockpit.open_object(alert.screen, alert.subject)
 

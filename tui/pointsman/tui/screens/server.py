@@ -8,12 +8,12 @@ from textual.containers import Horizontal
 from pointsman.contracts.frames import Sample
 from pointsman.tui.format import clock, duration
 from pointsman.tui.looks import Role, kind_look
-from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.serverlines import detail_lines
+from pointsman.tui.verbs.servers import ServerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
 
 
-class ServerScreen(CockpitScreen):
+class ServerScreen(ServerVerbs):
     NAME = "servers"
 
     def __init__(self, server_id: str) -> None:

@@ -13,12 +13,12 @@ from pointsman.tui.format import bar, clip, duration, number
 from pointsman.tui.looks import Concern, Role, server_look
 from pointsman.tui.messages import MarksChanged, RowChosen, RowHighlighted
 from pointsman.tui.model import Server
-from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.screens.server import ServerScreen
 from pointsman.tui.serverlines import detail_lines
 from pointsman.tui.showing import look_of
 from pointsman.tui.terms import Terms, terms_of
 from pointsman.tui.topbar import NARROW
+from pointsman.tui.verbs.servers import ServerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
 
@@ -43,7 +43,7 @@ WIDE_COLUMNS = (
 )
 
 
-class ServersScreen(CockpitScreen):
+class ServersScreen(ServerVerbs):
     NAME = "servers"
     BINDINGS = [
         Binding("s", "next_sort", "Sort", id="servers.sort"),

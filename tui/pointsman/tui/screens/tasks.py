@@ -25,6 +25,7 @@ from pointsman.tui.screens.trace import TraceScreen
 from pointsman.tui.sighting import Sighting, of_sample, of_task
 from pointsman.tui.suggesting import suggestion
 from pointsman.tui.tail import Tail
+from pointsman.tui.verbs.tasks import TaskVerbs
 from pointsman.tui.widgets.filter_input import FilterInput
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Column, LiveTable
@@ -44,7 +45,7 @@ COLUMNS = (
 EXAMPLE = "type:resize-* state:failed server:srv-1 try>1 wait>5s error:timeout since:15m payload.user:42"
 
 
-class TasksScreen(FilteringScreen):
+class TasksScreen(FilteringScreen, TaskVerbs):
     NAME = "tasks"
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("slash", "edit_filter", "Filter", key_display="/", id="tasks.filter"),
@@ -70,6 +71,19 @@ class TasksScreen(FilteringScreen):
         yield Lines(id="filter")
         yield FilterInput(lambda text: suggestion(text, self.seen_values()), placeholder=EXAMPLE)
         yield LiveTable(COLUMNS, id="tasks", markable=True)
+
+    def generation_of(self, task_id: str) -> int | None:
+        seen = self.ring.get(task_id)
+        return None if seen is None else seen.generation
+
+    @property
+    def matching(self) -> str:
+        return tasklines.query_of(self.ring.tab, self.text)
+
+    def resumed(self) -> bool:
+        was_paused = self.ring.is_paused
+        self.ring.resume()
+        return was_paused
 
     def seen_values(self) -> Mapping[str, set[str]]:
         """What a filter can be completed with."""

@@ -25,6 +25,7 @@ from pointsman.tui.screens.payload import PayloadScreen
 from pointsman.tui.screens.server import ServerScreen
 from pointsman.tui.trace import Told
 from pointsman.tui.trace_lines import lines_of
+from pointsman.tui.verbs.tasks import TaskVerbs
 from pointsman.tui.widgets.lines import Lines, line
 from pointsman.tui.widgets.pager import Pager, as_lines
 
@@ -33,7 +34,7 @@ LATE_EVERY_S = 5.0
 LATE = "task.late-answer"
 
 
-class TraceScreen(AskingScreen):
+class TraceScreen(TaskVerbs, AskingScreen):
     NAME = "tasks"
     DEFAULT_CSS = """
     TraceScreen #said { height: 1; display: none; }
@@ -61,6 +62,9 @@ class TraceScreen(AskingScreen):
     def chosen(self) -> tuple[str, ...]:
         """The ids that a verb acts on."""
         return (self.task_id,)
+
+    def generation_of(self, task_id: str) -> int | None:
+        return None if self.asked.answer is None else self.asked.answer.generation
 
     def body(self) -> ComposeResult:
         yield Lines(id="said")

@@ -1,0 +1,95 @@
+"""The part of the app that acts go through: who asks, who is told, and what is copied. Loaded when the first act begins."""
+
+from collections.abc import Coroutine
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pointsman.tui.options import Options
+from pointsman.tui.showing import ShowingApp
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+    from pointsman.client.client import Client
+    from pointsman.tui.acts import Thing, Verb
+    from pointsman.tui.cases import Acts, Case
+
+
+def commands() -> "type[Provider]":
+    """What the palette finds."""
+    from pointsman.tui.palette import CockpitCommands
+
+    return CockpitCommands
+
+
+class ActingApp(ShowingApp):
+    options: Options
+
+    @cached_property
+    def acts(self) -> "Acts":
+        from pointsman.tui.cases import Acts
+
+        return Acts(self)
+
+    @property
+    def client(self) -> "Client | None":
+        raise NotImplementedError
+
+    @property
+    def why_read_only(self) -> str | None:
+        raise NotImplementedError
+
+    @property
+    def actor(self) -> str:
+        return self.options.actor
+
+    @property
+    def is_protected(self) -> bool:
+        return self.options.protected
+
+    def work(self, work: Coroutine[None, None, None]) -> None:
+        self.run_worker(self._worked(work), group="acts", exit_on_error=False)
+
+    async def _worked(self, work: Coroutine[None, None, None]) -> None:
+        """A mistake of ours must not end the app, nor be silent."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the edge of what runs beside the app
+            self.log.error(error)
+            self.tell(f"internal error: {error!r}; see Events for what was done", is_good=False)
+
+    def confirm(self, case: "Case") -> None:
+        from pointsman.tui.dialogs.confirm import ConfirmDialog
+
+        self.push_screen(ConfirmDialog(case, self.acts))
+
+    def tell(self, text: str, *, is_good: bool) -> None:
+        self.notify(text, severity="information" if is_good else "warning", markup=False)
+
+    def begin(
+        self,
+        verb: "Verb",
+        things: "tuple[Thing, ...]" = (),
+        *,
+        count: int | None = None,
+        running: int = 0,
+        **fields: object,
+    ) -> "Case | None":
+        """An act on exactly these things, as they are on the screen at this moment."""
+        from pointsman.contracts.ids import new_operation_id
+        from pointsman.tui.acts import Act
+
+        act = Act(verb=verb, operation=new_operation_id(), things=things, **fields)  # type: ignore[arg-type]
+        return self.acts.begin(act, self.acts.facts(len(things) if count is None else count, running))
+
+    def acts_on_matching(self, verb: "Verb", matching: str) -> "Case | None":
+        """How many match is counted first."""
+        from pointsman.contracts.ids import new_operation_id
+        from pointsman.tui.acts import Act
+
+        return self.acts.begin(Act(verb=verb, operation=new_operation_id(), matching=matching), self.acts.facts(None))
+
+    def copy(self, text: str) -> None:
+        from pointsman.tui.copying import copy
+
+        copy(self.screen.app, text)
