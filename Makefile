@@ -22,7 +22,7 @@ PACKAGES := pointsman.contracts pointsman.client pointsman.services pointsman.cl
 HAS_TUI := $(wildcard tui/pointsman/tui/__init__.py)
 TYPED := $(foreach package,$(if $(HAS_TUI),$(PACKAGES),$(filter-out pointsman.tui,$(PACKAGES))),-p $(package))
 
-.PHONY: help install demo up test check format bench chaos sim sim-health lock clean
+.PHONY: help install demo up test check format bench chaos sim sim-health captures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ sim: $(INSTALLED) ## compare the balancing algorithms in simulation
 
 sim-health: $(INSTALLED) ## the health machine over a day of virtual time
 	@$(BIN)/python -m tests.simulation.health
+
+captures: $(INSTALLED) ## draw the README's pictures anew, from a running system
+	@$(BIN)/python -m tests.benchmarks.cockpit_live --servers 40 --rate 60 --captures tui/captures
 
 lock: $(UV) ## write requirements.lock anew
 	@$(UV) pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.12 \
