@@ -19,6 +19,8 @@ THEMES = ("pointsman-dark", "pointsman-light", "pointsman-cvd")
 HZ_HELP = "Draw at most so often a second: fewer for slow links."
 SNAPSHOT_TIMEOUT_S = 10.0
 PLAIN_TERMINALS = ("linux", "vt", "dumb")
+SERVED = "TEXTUAL_DRIVER"
+"""Set by textual-serve, which draws in a browser."""
 
 
 @click.command(cls=Reads)
@@ -36,7 +38,7 @@ def tui(form: str | None, size: str, is_plain: bool, without_mouse: bool, **show
     """Watch and steer a running system in the terminal."""
     shape = _shape(size)
     is_drawn = form is None and not is_plain
-    if is_drawn and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if is_drawn and not (_is_terminal() or os.environ.get(SERVED)):
         options.fail("the cockpit needs a terminal; --snapshot and --plain do not", options.USAGE)
     given = options.given_of(click.get_current_context())
     there, read_only = _place(given)
@@ -49,6 +51,10 @@ def tui(form: str | None, size: str, is_plain: bool, without_mouse: bool, **show
         _print_snapshot(chosen, form, shape)
     else:
         _show(chosen, with_mouse=not without_mouse)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _known(shown: dict[str, Any]) -> dict[str, Any]:
