@@ -97,15 +97,16 @@ def gate_line(gate: GateStatus, zone: tzinfo | None) -> list[Piece]:
     if gate.blocked_until is not None:
         parts.append(f"sent away until {clock(gate.blocked_until, zone)}")
     role = Role.WARN if is_full or gate.blocked_until is not None else Role.PLAIN
-    return [(f" {gate.scope:<10} ", Role.DIM), (f"{gate.name:<18} ", Role.STRONG), ("   ".join(parts), role)]
+    told = "   ".join(parts)
+    return [(f" {told:<14} ", role), (f"{gate.scope} {gate.name}", Role.STRONG)]
 
 
 def class_line(waiting: ClassStatus) -> list[Piece]:
     """Tasks that need the same."""
     needs = ", ".join(waiting.capabilities) or "nothing special"
     role = Role.WARN if waiting.servers == 0 else Role.PLAIN
-    told = f"{number(waiting.pending)} waiting, {number(waiting.servers)} servers match, {number(waiting.free)} free"
-    return [(f" {waiting.pool:<10} ", Role.DIM), (f"{needs:<18} ", Role.STRONG), (told, role)]
+    told = f"{number(waiting.pending)} due, {number(waiting.free)} of {number(waiting.servers)} free"
+    return [(f" {told} ", role), (f"  {needs}", Role.STRONG), (f"  pool {waiting.pool}", Role.DIM)]
 
 
 def pools_in_order(model: Model) -> list[str]:

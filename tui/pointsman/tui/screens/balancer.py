@@ -19,6 +19,7 @@ from pointsman.tui.looks import Role, server_look
 from pointsman.tui.messages import RowChosen
 from pointsman.tui.screens.asking import AskingScreen
 from pointsman.tui.showing import look_of
+from pointsman.tui.verbs.balancer import BalancerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
 from pointsman.tui.widgets.pager import Pager, as_lines
@@ -37,7 +38,7 @@ SHARES = (
 )
 
 
-class BalancerScreen(AskingScreen):
+class BalancerScreen(BalancerVerbs, AskingScreen):
     NAME = "balancer"
     AUTO_FOCUS = "#algorithms"
     CSS = """
@@ -107,13 +108,14 @@ class BalancerScreen(AskingScreen):
         self._draw_algorithms()
         self._draw_shares()
         holds = self.query_one("#holds", Pager)
-        holds.border_title = "limits, holds, classes waiting"
+        holds.border_title = "limits and who waits"
         holds.show(self._holds())
 
     def _draw_algorithms(self) -> None:
         table, pool = self.query_one("#algorithms", LiveTable), self.shown_pool
-        count = len(self.model.pools)
-        table.border_title = f"pool {self.pool}" + (f", 1 of {count} (tab)" if count > 1 else "")
+        pools = sharing.pools_in_order(self.model)
+        place = f", {pools.index(self.pool) + 1} of {len(pools)} (tab)" if len(pools) > 1 else ""
+        table.border_title = f"pool {self.pool}{place}"
         if pool is not None:
             table.border_subtitle = f"{number(pool.eligible)} of {number(pool.servers)} servers take tasks"
         in_use = pool.algorithm if pool is not None else None
@@ -191,9 +193,15 @@ class BalancerScreen(AskingScreen):
 
     @on(RowChosen)
     async def _open(self, event: RowChosen) -> None:
+        event.stop()
         if event.table_id == "shares":
-            event.stop()
             await self.cockpit.open_object("servers", event.key)
+        elif self.cockpit.why_read_only:
+            self.cockpit.tell(self.cockpit.why_read_only, is_good=False)
+        elif self.shown_pool is None or self.shown_pool.algorithm == event.key:
+            self.cockpit.tell(f"{event.key} is in use in pool {self.pool}", is_good=True)
+        else:
+            self.switch(self.pool, event.key)
 
     def action_next_pool(self) -> None:
         pools = sharing.pools_in_order(self.model)

@@ -97,11 +97,11 @@ class StatsScreen(AskingScreen):
             self._refresh()
         rows = self.rows()
         by_key = {str(row.at): row for row in rows}
-        table, zone, now = self.query_one(LiveTable), self.cockpit.zone, self._now_ms
+        table, zone, now, by_day = self.query_one(LiveTable), self.cockpit.zone, self._now_ms, self.by_day
 
         def cells(key: str) -> Sequence[Cell]:
             row = by_key[key]
-            return periods.cells(row, periods.label_of(row, zone, by_day=self.by_day, now_ms=now))
+            return periods.cells(row, periods.label_of(row, zone, by_day=by_day, now_ms=now))
 
         table.empty = [[], line("   … asking the archive" if not self.today.wrong else "   -- nothing is known")]
         table.show(list(by_key), lambda key: (by_key[key], zone, now // HOUR_MS), cells)
