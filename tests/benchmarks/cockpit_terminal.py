@@ -31,6 +31,7 @@ from tests.support.cockpit_world import World
 COLUMNS, LINES = 120, 36
 FRAME = re.compile(rb"frame ([\d,]+) gaps")
 SECONDS = 15.0
+FORGOTTEN = ("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE")
 
 
 class Timed(Announcer):
@@ -59,8 +60,8 @@ class Terminal:
         self.began = time.monotonic()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.environ.pop("COLUMNS", None)
-            os.environ.pop("LINES", None)
+            for name in FORGOTTEN:
+                os.environ.pop(name, None)
             os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
             os.execvp(command[0], command)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))

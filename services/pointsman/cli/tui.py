@@ -9,6 +9,7 @@ import click
 from pointsman.cli import contexts, options, place
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.impact import Reads
+from pointsman.cli.quick import without
 
 if TYPE_CHECKING:
     from pointsman.cli.given import Given
@@ -45,12 +46,13 @@ def tui(form: str | None, size: str, is_plain: bool, without_mouse: bool, **show
     if is_drawn:
         click.echo(f"connecting to {there.shown} " + ("..." if shown["ascii_only"] else "…"), err=True)
     chosen = _chosen(given, there, read_only=read_only, **_known(shown))
-    if is_plain:
-        _follow_plainly(chosen)
-    elif form is not None:
-        _print_snapshot(chosen, form, shape)
-    else:
-        _show(chosen, with_mouse=not without_mouse)
+    with without("aiohttp"):
+        if is_plain:
+            _follow_plainly(chosen)
+        elif form is not None:
+            _print_snapshot(chosen, form, shape)
+        else:
+            _show(chosen, with_mouse=not without_mouse)
 
 
 def _is_terminal() -> bool:

@@ -116,12 +116,16 @@ class Cockpit(ActingApp):
         if self.options.keys:
             self.set_keymap(self.options.keys)
         await self.switch_mode(self.options.screen)
-        self.run_worker(self.source.run(), name="feed", exit_on_error=False)
+        self.call_after_refresh(self._follow)
         self.set_interval(CLOCK_S, self._tick)
         self.set_interval(LINK_CHECK_S, self._check_link)
         self.set_interval(PLAY_S, partial(self.replaying.tick, PLAY_S))
         self.run_worker(self._premount(), name="premount", exit_on_error=False)
         self.theme_changed_signal.subscribe(self, lambda _: self._take_look())
+
+    def _follow(self) -> None:
+        """Once something is on the screen: the bus takes a while to be imported."""
+        self.run_worker(self.source.run(), name="feed", exit_on_error=False)
 
     @property
     def shown(self) -> Model:

@@ -28,7 +28,7 @@ NO_COLOR = {
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """One theme, by meaning; `ink` on `ground`, `raised` under headers and the cursor."""
+    """One theme, by meaning; `ink` on `ground`, `raised` under headers and the cursor, `line` around boxes."""
 
     name: str
     dark: bool
@@ -36,6 +36,7 @@ class Colours:
     raised: str
     ink: str
     dim: str
+    line: str
     up: str
     warn: str
     down: str
@@ -53,6 +54,7 @@ DARK = Colours(
     raised="#222a38",
     ink="#d8dee9",
     dim="#9aa5b8",
+    line="#4a566b",
     up="#6fd08c",
     warn="#f2c14e",
     down="#ff8f87",
@@ -69,6 +71,7 @@ LIGHT = Colours(
     raised="#dfe5ee",
     ink="#1c2430",
     dim="#4a5568",
+    line="#a3adbd",
     up="#0b5d2a",
     warn="#6b4700",
     down="#9b1111",
@@ -85,6 +88,7 @@ CVD = Colours(
     raised="#232a36",
     ink="#dde3ec",
     dim="#9aa5b8",
+    line="#4a566b",
     up="#66b8f0",
     warn="#f0e442",
     down="#ff9a3c",
@@ -135,7 +139,7 @@ def textual_themes() -> list[Theme]:
             warning=colours.warn,
             error=colours.down,
             dark=colours.dark,
-            variables={"border": colours.dim, "border-blurred": colours.raised, "footer-background": colours.ground},
+            variables={"border": colours.line, "border-blurred": colours.raised, "dim": colours.dim},
         )
         for colours in ALL
     ]

@@ -98,7 +98,7 @@ class OverviewScreen(AlertVerbs):
         if not self.model.is_known:
             where = self.cockpit.link.where or "the broker"
             return [line(f" … waiting for the first frame from {where}"), line((" q quits", Role.DIM))]
-        return [line(" ", ("✓", Role.UP), " nothing: every server is up, the queue is served, few attempts fail")]
+        return [line(" ", ("✓", Role.UP), " nothing: servers are up, queue age < 5 s, failed attempts < 5 %")]
 
     def _draw_heat(self) -> None:
         heat = self.query_one("#heat", Heat)

@@ -25,7 +25,7 @@ from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
 RESORT_S = 1.0
 LOAD_WIDTH = 8
 COLUMNS = (
-    Column("SERVER", 14, grows=True),
+    Column("SERVER", 12, grows=True),
     Column("STATE", 14),
     Column("LOAD", LOAD_WIDTH, priority=1),
     Column("RUN/CAP", 9, right=True),

@@ -53,8 +53,8 @@ def keys_line(screen: Screen[object], width: int) -> list[Span]:
         if binding.show and active.enabled and binding.action not in seen:
             seen[binding.action] = (screen.app.get_key_display(binding), binding.description)
     common = {action: seen.pop(action) for name in LAST if (action := _bare(name, seen)) in seen}
-    spans: list[Span] = []
-    room = width - sum(_width(entry) for entry in common.values())
+    spans: list[Span] = [Span(" ")]
+    room = width - 1 - sum(_width(entry) for entry in common.values())
     for action, entry in seen.items():
         if _width(entry) > room:
             continue
