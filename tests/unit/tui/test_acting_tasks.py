@@ -14,6 +14,7 @@ from pointsman.tui.dialogs.form import FormDialog
 from pointsman.tui.dialogs.note import NoteDialog
 from pointsman.tui.dialogs.register import RegisterDialog
 from pointsman.tui.dialogs.submit import SubmitDialog
+from pointsman.tui.widgets.livetable import LiveTable
 from tests.support.cockpit_acts import at_server, dialog, seated, settled, told
 from tests.support.cockpit_services import Services, a_task
 from tests.support.cockpits import Seat
@@ -71,6 +72,10 @@ async def test_marked_tasks_are_a_job_whose_progress_is_shown_and_which_goes_on_
         await seat.press("enter")
         assert not isinstance(seat.app.screen, ConfirmDialog)
         assert seat.app.acts.running
+        await seat.press("q")
+        await seat.sees("It goes on in the cluster")
+        await seat.press("enter")
+        await seat.sees(lambda text: "It goes on in the cluster" not in text)
         services.jobs[job_id] = msgspec.structs.replace(services.jobs[job_id], done=3, status="DONE")
         await told(seat, "3/3 cancel, 1 skipped")
         assert len(services.writes) == 1
@@ -115,6 +120,36 @@ async def test_a_switch_shows_what_it_would_do_and_is_taken_back_for_a_minute() 
         seat.app.begin(Verb.UNDO, (Thing(undoable.pool, undoable.revision),))
         await settled(seat, services, 2)
         assert services.pool.algorithm is Algorithm.RESPONSE_TIME
+
+
+async def test_the_algorithm_under_the_cursor_is_switched_to_and_u_takes_that_back() -> None:
+    async with seated() as (seat, services):
+        await seat.press("6")
+        await seat.sees("[6 Balancer")
+        await seat.press("u")
+        await told(seat, "nothing to undo")
+        seat.app.screen.query_one("#algorithms", LiveTable).focus()
+        await seat.press("home", "enter")
+        assert "response-time" in await planned(seat)
+        assert services.writes == []
+        await seat.press("y")
+        await settled(seat, services)
+        assert services.pool.algorithm is Algorithm.ROUND_ROBIN
+        await seat.press("u")
+        await settled(seat, services, 2)
+        assert services.pool.algorithm is Algorithm.RESPONSE_TIME
+
+
+async def test_a_paused_list_goes_on_before_anything_is_done() -> None:
+    async with seated() as (seat, services):
+        await seat.press("3")
+        await seat.sees("[3 Tasks")
+        await seat.press("home", "p")
+        for key in ("c", "r", "a"):
+            await seat.press("p" if not seat.app.screen.ring.is_paused else "shift", key)  # type: ignore[attr-defined]
+            assert not isinstance(seat.app.screen, ConfirmDialog)
+            assert not seat.app.screen.ring.is_paused  # type: ignore[attr-defined]
+        assert services.writes == []
 
 
 async def test_a_switch_of_a_pool_that_somebody_changed_is_refused_with_their_name() -> None:

@@ -43,6 +43,13 @@ class Case:
             watcher()
 
     @property
+    def said(self) -> str:
+        """What it is, in a line."""
+        if self.job is not None:
+            return f"{self.job.id}: {job_text(self.job)}"
+        return f"{self.underway.act.verb}, sent as {self.underway.act.operation}, is not answered yet"
+
+    @property
     def is_running(self) -> bool:
         """Something of it goes on that the operator may want to see end."""
         if self.underway.state in (State.PENDING, State.UNKNOWN):

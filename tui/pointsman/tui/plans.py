@@ -20,7 +20,7 @@ def of_servers(act: Act, answer: MaintainManyAnswer) -> Plan:
     running = sum(one.running for one in reached)
     return Plan(
         reach=len(reached),
-        lines=(*_what_happens(act, reached, running), *(_slots(pool) for pool in answer.pools)),
+        lines=(*_what_happens(act, reached, running), *(_slots(pool) for pool in answer.pools)) if reached else (),
         refusals=tuple(_why_not(one) for one in answer.servers if one not in reached),
         warnings=tuple(f"pool {pool.pool}: {text}" for pool in answer.pools for text in pool.warnings),
         running=running,
