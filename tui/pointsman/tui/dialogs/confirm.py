@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 TICK_S = 0.5
 REVIEWABLE = frozenset({State.MOVED, State.CONFLICT, State.REFUSED})
-BORDERS, BESIDE = 4, 6
 WIDTH = 78
 
 
@@ -36,7 +35,7 @@ class ConfirmDialog(ModalScreen[Case]):
         border: round $primary; border-title-style: bold;
     }
     ConfirmDialog.-typed #box { border: heavy $error; }
-    ConfirmDialog #said { height: auto; max-height: 16; }
+    ConfirmDialog #said { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     ConfirmDialog #said Lines { height: auto; }
     ConfirmDialog Input { border: none; height: 1; padding: 0 1; margin: 0 0 1 0; background: $panel; }
     ConfirmDialog #buttons { height: 1; align-horizontal: right; }
@@ -50,6 +49,8 @@ class ConfirmDialog(ModalScreen[Case]):
         Binding("y", "yes", "Yes", show=False, id="dialog.yes"),
         Binding("r", "review", "Look again", show=False, id="dialog.review"),
         Binding("Y", "copy", "Copy the command", show=False, id="dialog.copy"),
+        Binding("pagedown", "read(1)", "Read on", show=False, id="dialog.on"),
+        Binding("pageup", "read(-1)", "Read back", show=False, id="dialog.back"),
         Binding("left,up", "app.focus_previous", show=False),
         Binding("right,down", "app.focus_next", show=False),
     ]
@@ -113,10 +114,10 @@ class ConfirmDialog(ModalScreen[Case]):
             return
         told = self._told()
         underway = self.case.underway
-        if self._shown == (told, underway):
+        width = self.query_one("#said").scrollable_content_region.width or WIDTH
+        if self._shown == (told, underway, width):
             return
-        self._shown = (told, underway)
-        width = self.query_one("#said").size.width or WIDTH
+        self._shown = (told, underway, width)
         lines = lines_of(told, width)
         body = self.query_one("#lines", Lines)
         body.styles.height = len(lines)
@@ -185,6 +186,11 @@ class ConfirmDialog(ModalScreen[Case]):
     def action_leave(self) -> None:
         self._acts.leave(self.case)
         self._go()
+
+    def action_read(self, by: int) -> None:
+        """A plan that is longer than the terminal."""
+        said = self.query_one("#said")
+        said.scroll_relative(y=by * max(1, said.size.height - 1), animate=False)
 
     def action_copy(self) -> None:
         self.cockpit.copy(command_of(self.case.underway.act))

@@ -44,7 +44,7 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
         width: 78; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; background: $background;
         border: round $primary; border-title-style: bold;
     }
-    FormDialog #fields { height: auto; max-height: 30; }
+    FormDialog #fields { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
     FormDialog .row { height: 1; }
     FormDialog .row Label { width: 18; }
     FormDialog .row Input { border: none; height: 1; padding: 0 1; width: 1fr; background: $panel; }
