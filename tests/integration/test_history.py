@@ -193,6 +193,19 @@ async def test_each_record_is_archived_once_though_all_come_twice(archive: Archi
     assert await archive.database.fetchval("SELECT count(*) FROM attempts") == 300
 
 
+async def test_what_is_archived_is_folded_into_the_rollups_soon(archive: Archive) -> None:
+    await archive.start()
+    await archive.run_tasks(40)
+
+    async def is_folded() -> bool:
+        rolled = await archive.database.fetchval(
+            "SELECT sum(completed) FROM rollups WHERE kind = 'all' AND width = 1440"
+        )
+        return rolled == 40 and await archive.database.fetchval("SELECT count(*) FROM uncounted") == 0
+
+    await eventually(is_folded)
+
+
 async def test_a_database_killed_in_the_middle_loses_and_doubles_nothing(archive: Archive) -> None:
     await archive.start()
     load = asyncio.create_task(archive.run_tasks(1500))
