@@ -23,7 +23,7 @@ from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
 from pointsman.contracts.search import SearchTasks, TaskPage
 from pointsman.contracts.subjects import verb
 from pointsman.contracts.task import DAY_MS
-from pointsman.services.history import migrations, service
+from pointsman.services.history import migrations, service, tables
 from pointsman.services.history.query import Arguments, condition_of, span_of
 from pointsman.services.history.rules import Stored, day_of, rows_of
 from pointsman.services.history.store import TASK_COLUMNS, HistoryStore, connect
@@ -154,6 +154,7 @@ async def seed(dsn: str, count: int, now: int) -> None:
         await connection.execute(f"CREATE INDEX {name} ON tasks {columns}")
     await connection.execute("VACUUM ANALYZE tasks")
     await connection.close()
+    await tables.recount(dsn)
 
 
 async def measure(bus: nats_bus.NatsBus, name: str, actor: Actor, filters: dict[str, str]) -> Measured:

@@ -371,5 +371,5 @@ async def test_the_schema_goes_up_and_down_and_two_may_try_at_once(archive: Arch
     assert await archive.database.fetchval("SELECT to_regclass('tasks')") is None
     await asyncio.gather(*(asyncio.to_thread(migrations.upgrade, dsn) for _ in range(4)))
     await asyncio.to_thread(migrations.upgrade, dsn)
-    assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0004",)]
+    assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0005",)]
     assert await archive.database.fetchval("SELECT count(*) FROM tasks") == 0

@@ -38,10 +38,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """`last` is where the next page begins, None at the end."""
+    """`last` is where the next page begins, None at the end; `looked_at` counts what the archive had."""
 
     tasks: list[Task]
     last: Place | None
+    looked_at: int
 
 
 class Searcher:
@@ -61,11 +62,10 @@ class Searcher:
             position = self._cursors.read(request.cursor, search.fingerprint)
             search = msgspec.structs.replace(search, span=Span(position.start, position.end))
             after = Place(position.at, position.id)
-        hits, count, until = await asyncio.gather(
-            self.hits(search, after, request.limit or PAGE_DEFAULT),
-            self._count(search, is_first=after is None),
-            self._finder.archived_until(),
+        hits, until = await asyncio.gather(
+            self.hits(search, after, request.limit or PAGE_DEFAULT), self._finder.archived_until()
         )
+        count = await self._count(search, hits) if after is None else None
         return TaskPage(
             tasks=tuple(hits.tasks),
             cursor=self._cursor(search, hits.last),
@@ -87,16 +87,16 @@ class Searcher:
                 task = shown.get(one.place.id)
                 if task is not None and is_match(task, search.terms):
                     if len(tasks) >= limit or size >= ANSWER_BYTES_MAX:
-                        return Hits(tasks, after)
+                        return Hits(tasks, after, scanned)
                     tasks.append(task)
                     size += len(encode(task))
                 after = one.place
-            if len(found) == len(batch):
-                return Hits(tasks, None)
             scanned += len(batch)
+            if len(found) == len(batch):
+                return Hits(tasks, None, scanned)
             if len(tasks) >= limit or len(batch) < min(len(found), limit):
                 break
-        return Hits(tasks, after)
+        return Hits(tasks, after, scanned)
 
     def search(self, terms: tuple[Term, ...], span: Span, owner: str | None) -> Search:
         fingerprint = self._cursors.fingerprint(f"{owner}\n{canonical(terms)}")
@@ -106,11 +106,13 @@ class Searcher:
         """What the archive knows, whatever has become of open tasks since."""
         return await self._finder.count(search.terms, search.span, search.owner, exact_max)
 
-    async def _count(self, search: Search, *, is_first: bool) -> Count | None:
-        """The archive cannot tell running from waiting: a count of one of them is not exact."""
-        if not is_first:
-            return None
-        count = await self._finder.count(search.terms, search.span, search.owner)
+    async def _count(self, search: Search, hits: Hits) -> Count:
+        """With a first page that is also the last nothing is left to count. The archive cannot tell running from waiting:
+        a count of one of them is not exact."""
+        if hits.last is None:
+            count = Count(hits.looked_at, False)
+        else:
+            count = await self._finder.count(search.terms, search.span, search.owner)
         is_exact = len(statuses_of(search.terms) & OPEN) != 1 and not live_terms(search.terms)
         return count if is_exact else Count(count.tasks, True)
 
