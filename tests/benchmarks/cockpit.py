@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from pointsman.contracts.frames import decode_frame, encode_frame
 from pointsman.tui.model import Model
+from pointsman.tui.moments import Moments
 from pointsman.tui.screens.servers import ServersScreen
 from tests.support.cockpit_world import World
 from tests.support.cockpits import Seat, cockpit
 
 ROUNDS = 30
+SECONDS_KEPT = 120
 WARM_UP = 5
 
 
@@ -37,6 +39,25 @@ def codec() -> None:
     frames = [world.step() for _ in range(200)]
     one = iter(frames)
     print(f"fold                             {1000 * best_ms(lambda: model.fold(next(one))):8.0f} us")
+
+
+def replay() -> None:
+    world, model, moments = World(), Model(), Moments()
+    model.fold(world.whole())
+    for _ in range(5 * SECONDS_KEPT):
+        model.fold(world.step())
+        moments.note(model)
+    world.at += 1_000
+    model.fold(world.whole())
+    kept = 1000 * best_ms(lambda: Moments().note(model), 20)
+    at = world.at - 1_000 * SECONDS_KEPT // 2
+    print(
+        f"keep a second                    {kept:8.0f} us, {moments.size // SECONDS_KEPT:6,} bytes: an hour is "
+        f"{3600 * moments.size / SECONDS_KEPT / 1e6:.0f} MB, at most 32"
+    )
+    print(
+        f"seek                             {best_ms(lambda: moments.model_at(at, model.news), 50):8.1f} ms      limit 50"
+    )
 
 
 async def drawn(seat: Seat, changed: int | None, screen: str) -> float:
@@ -91,5 +112,6 @@ def table_alone() -> None:
 
 if __name__ == "__main__":
     codec()
+    replay()
     table_alone()
     asyncio.run(screens())

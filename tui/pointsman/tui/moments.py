@@ -65,6 +65,11 @@ class Moments:
         del self.incidents[: max(0, len(self.incidents) - SECONDS_MAX)]
 
     @property
+    def size(self) -> int:
+        """Of all that is kept, in bytes."""
+        return self._bytes
+
+    @property
     def newest(self) -> int | None:
         return self._seconds[-1] * SECOND_MS if self._seconds else None
 
