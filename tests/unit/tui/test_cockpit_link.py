@@ -45,6 +45,12 @@ def test_after_an_outage_it_says_for_how_long_and_then_forgets_it() -> None:
     assert settled.state is State.LIVE
 
 
+def test_a_cluster_that_takes_long_to_start_does_not_come_back() -> None:
+    waiting = Link().after(Sign.CONNECTED, 0.0).aged(5.0)
+    assert waiting.state is State.STALE
+    assert waiting.after(Sign.FRAME, 9.0).state is State.LIVE
+
+
 def test_a_refusal_stays_until_frames_come() -> None:
     refused = live().after(Sign.REFUSED, 1.0).denied("Permissions Violation for Subscription to pointsman.view.frame")
     assert refused.after(Sign.LOST, 2.0).state is State.DENIED

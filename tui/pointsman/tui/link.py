@@ -89,6 +89,8 @@ class Link:
         link = replace(self, frame_at=now) if sign is Sign.FRAME else self
         if state is self.state:
             return link
+        if state is State.RECOVERED and self.frame_at is None:
+            state = State.LIVE
         if state is State.RECOVERED:
             link = replace(link, outage_s=0.0 if self.broken_at is None else now - self.broken_at)
         broken_at = None if state in TRUSTED else now if self.broken_at is None else self.broken_at

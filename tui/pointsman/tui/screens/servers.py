@@ -163,9 +163,8 @@ class ServersScreen(ServerVerbs):
             line("    1. start one that registers itself   deploy/examples has some to begin with"),
             line("    2. or register one here               press R"),
             [],
-            line(
-                f"    The control plane itself answers: frame {number(self.model.seq)}. Tasks that are submitted now wait."
-            ),
+            line(f"    The control plane itself answers: frame {number(self.model.seq)}."),
+            line("    Tasks that are submitted now wait in the queue."),
         ]
 
     def on_row_highlighted(self, message: RowHighlighted) -> None:
