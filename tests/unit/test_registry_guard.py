@@ -2,14 +2,17 @@
 
 import pytest
 
-from pointsman.contracts.bulk import Change
+from pointsman.contracts.actor import Actor
+from pointsman.contracts.bulk import Change, MaintainManyRequest
 from pointsman.contracts.commands import ChangeServer
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.server import HealthState, MaintenanceRequest, ServerChanged, ServerHealth, ServerPatch, Wanted
+from pointsman.services.registry import bulk
 from pointsman.services.registry.changes import Changes
 from pointsman.services.registry.guard import Guard
+from pointsman.services.runtime.audit import Notes, entry_of
 from tests.unit.test_registry import Desk, refusal
-from tests.unit.test_registry_bulk import asked
+from tests.unit.test_registry_bulk import acting, asked
 
 OUT, BACK = MaintenanceRequest(enabled=True, reason="new driver"), MaintenanceRequest(enabled=False)
 
@@ -146,3 +149,16 @@ async def test_many_are_unregistered_at_once_or_after_their_drain_and_a_repetiti
 async def test_activating_and_unregistering_at_once_is_refused(desk: Desk) -> None:
     with pytest.raises(PointsmanError, match="only what is taken out"):
         await asked(desk, ids=("a",), enabled=False, remove=True)
+
+
+async def test_the_trail_names_the_servers_of_an_order_and_what_was_not_done(desk: Desk) -> None:
+    seen = {"a": revision(desk, "a")}
+    request = MaintainManyRequest(enabled=True, ids=("a",), revisions=seen, drain_timeout_ms=0)
+    notes = Notes()
+    bulk.note(notes, request, await acting(desk, request).run(bulk.plan(desk.fleet, request)))
+    assert (notes.target, notes.before, notes.refused) == ("a", {"wanted": "online"}, "")
+    late = MaintainManyRequest(enabled=False, ids=("a",), revisions=seen)
+    bulk.note(notes, late, await acting(desk, late).run(bulk.plan(desk.fleet, late)))
+    assert "put in maintenance by ann" in notes.refused
+    entry = entry_of("registry.maintain-many", Actor(sub="ann"), b"{}", notes, None, 1)
+    assert (entry.outcome, entry.target, entry.detail) == ("failed", "a", notes.refused)

@@ -24,6 +24,7 @@ from pointsman.services.registry.guard import Guard, what_changed
 from pointsman.services.registry.orders import Orders
 from pointsman.services.registry.registration import Registration
 from pointsman.services.registry.store import Stored
+from pointsman.services.runtime.audit import Notes
 
 log = structlog.get_logger()
 
@@ -148,6 +149,22 @@ def _warnings(before: int, after: int, running: int) -> tuple[str, ...]:
     if after == 0:
         return ("no server of the pool would take tasks",)
     return (f"{running} tasks run, and only {after} slots would be left",) if after < running else ()
+
+
+def note(notes: Notes, request: MaintainManyRequest, told: MaintainManyAnswer) -> None:
+    """For the audit trail: which servers, what was ordered, and what nobody did."""
+    acted = [server for server in told.servers if server.change is not Change.NONE]
+    failed = [server for server in acted if server.done is False]
+    notes.target = acted[0].server_id if len(acted) == 1 else f"{len(acted)} servers"
+    notes.before = {"wanted": acted[0].status} if len(acted) == 1 else None
+    notes.after = {
+        "wanted": _order(request),
+        "reason": request.reason,
+        "servers": [server.server_id for server in acted],
+        "failed": {server.server_id: server.error for server in failed},
+    }
+    if failed and not told.changed:
+        notes.refused = failed[0].error or "not done"
 
 
 class Acting:

@@ -167,7 +167,9 @@ class RegistryService:
         if request.dry_run:
             return planned
         acting = bulk.Acting(self._orders, self._registration, request, call.actor.sub, call.operation)
-        return await acting.run(planned)
+        told = await acting.run(planned)
+        bulk.note(call.notes, request, told)
+        return told
 
     async def _change(self, call: Call) -> Answer:
         require(call.actor, Role.OPERATOR, Role.ADMIN)
@@ -175,6 +177,7 @@ class RegistryService:
         call.notes.is_plan = command.change.dry_run
         self._note_before(call, command.id)
         changed = await self._changes.change(command, call.actor.sub, call.operation)
+        call.notes.before, call.notes.after = changed.before, changed.after
         return Answer(encode(changed), {subjects.HEADER_REVISION: str(changed.revision)})
 
     async def _unregister(self, call: Call) -> Answer:

@@ -36,12 +36,14 @@ class Notes:
     """What a handler adds to the entry of its act: plain structs or JSON values, secrets in them are hidden.
 
     `is_plan`: it was only asked what an act would do; nobody needs to know that, unless it was denied.
+    `refused`: why nothing was done, where the answer tells that without being an error.
     """
 
     target: str = ""
     before: object = None
     after: object = None
     is_plan: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,10 @@ def entry_of(
         roles=tuple(actor.roles),
         what=what,
         target=notes.target or _target(asked),
-        outcome=_outcome(error),
+        outcome="failed" if notes.refused and error is None else _outcome(error),
         status=error.status if error else 200,
         request_id=actor.request_id,
-        detail=error.detail[:DETAIL_LENGTH_MAX] if error else "",
+        detail=(error.detail if error else notes.refused)[:DETAIL_LENGTH_MAX],
         before=_shown(notes.before),
         after=_shown(notes.after if notes.after is not None else asked),
     )
