@@ -23,6 +23,7 @@ from pointsman.tui.verbs.balancer import BalancerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
 from pointsman.tui.widgets.pager import Pager, as_lines
+from pointsman.tui.widgets.titles import entitle
 
 ASK_EVERY_S = 5.0
 RESORT_S = 2.0
@@ -108,16 +109,15 @@ class BalancerScreen(BalancerVerbs, AskingScreen):
         self._draw_algorithms()
         self._draw_shares()
         holds = self.query_one("#holds", Pager)
-        holds.border_title = "limits and who waits"
+        entitle(holds, "limits and who waits")
         holds.show(self._holds())
 
     def _draw_algorithms(self) -> None:
         table, pool = self.query_one("#algorithms", LiveTable), self.shown_pool
         pools = sharing.pools_in_order(self.model)
         place = f", {pools.index(self.pool) + 1} of {len(pools)} (tab)" if len(pools) > 1 else ""
-        table.border_title = f"pool {self.pool}{place}"
-        if pool is not None:
-            table.border_subtitle = f"{number(pool.eligible)} of {number(pool.servers)} servers take tasks"
+        takes = "" if pool is None else f"{number(pool.eligible)} of {number(pool.servers)} servers take tasks"
+        entitle(table, f"pool {self.pool}{place}", takes)
         in_use = pool.algorithm if pool is not None else None
         table.show(list(Algorithm), lambda key: (key, in_use == key), lambda key: _algorithm_cells(key, in_use))
 

@@ -20,6 +20,7 @@ from pointsman.tui.widgets.area import Area
 from pointsman.tui.widgets.heat import Heat
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
+from pointsman.tui.widgets.titles import entitle
 
 MINUTES = (5, 15, 60)
 CHARTS = (("done", "done/s", done), ("queued", "queued", queued), ("wait", "wait p95, ms", wait_p95))
@@ -59,7 +60,7 @@ class OverviewScreen(AlertVerbs):
 
     def draw(self) -> None:
         flow = self.query_one("#flow", Lines)
-        flow.border_title = "task flow, last 10 s"
+        entitle(flow, "task flow, last 10 s")
         flow.show(flow_lines(self.model.flow, flow.size.width))
         self._draw_charts()
         self._draw_alerts()
@@ -78,13 +79,13 @@ class OverviewScreen(AlertVerbs):
         self._charted = state
         for name, title, pick in CHARTS:
             area = self.query_one(f"#{name}", Area)
-            area.border_title = f"{title}, last {self._minutes} min"
+            entitle(area, f"{title}, last {self._minutes} min")
             area.show(series(reversed(flows), newest, 60 * self._minutes, pick) if flows else [])
 
     def _draw_alerts(self) -> None:
         table = self.query_one("#alerts", LiveTable)
         alerts = self.model.alerts
-        table.border_title = f"needs attention {number(len(alerts)) if self.model.is_known else '--'}"
+        entitle(table, f"needs attention {number(len(alerts)) if self.model.is_known else '--'}")
         rows = {_alert_key(alert): alert for alert in sorted(alerts, key=_urgency)}
         at = self.model.at or 0
         table.empty = self._nothing()
@@ -103,8 +104,7 @@ class OverviewScreen(AlertVerbs):
     def _draw_heat(self) -> None:
         heat = self.query_one("#heat", Heat)
         shown, left_out = fleet.cells(self.model, heat.room, ascii_only=look_of(heat).ascii_only)
-        heat.border_title = fleet.counts_text(self.model)
-        heat.border_subtitle = f"{number(left_out)} that are up not shown" if left_out else ""
+        entitle(heat, fleet.counts_text(self.model), f"{number(left_out)} that are up not shown" if left_out else "")
         needed = -(-len(self.model.servers) // max(1, heat.size.width))
         beside = self.query_one("#left").size.height - ALERT_ROWS_MIN - BORDERS
         heat.styles.height = BORDERS + max(1, min(SERVER_ROWS_MAX, max(3, needed), beside))
@@ -115,8 +115,8 @@ class OverviewScreen(AlertVerbs):
         if not box.display:
             return
         sample = self.model.sample
-        box.border_title = "tasks, sample"
-        box.border_subtitle = f"{number(self.model.sampled)} of {number(self.model.happened)} shown" if sample else ""
+        of_all = f"{number(self.model.sampled)} of {number(self.model.happened)} shown" if sample else ""
+        entitle(box, "tasks, sample", of_all)
         rows = islice(reversed(sample), box.size.height)
         zone = self.cockpit.zone
         lines = [_sample_line(thing, box.size.width, clock(thing.at, zone)) for thing in rows]

@@ -11,6 +11,7 @@ from pointsman.tui.looks import Role, kind_look
 from pointsman.tui.serverlines import detail_lines
 from pointsman.tui.verbs.servers import ServerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
+from pointsman.tui.widgets.titles import entitle
 
 
 class ServerScreen(ServerVerbs):
@@ -33,14 +34,14 @@ class ServerScreen(ServerVerbs):
     def draw(self) -> None:
         facts = self.query_one("#facts", Lines)
         server = self.model.servers.get(self.server_id)
-        facts.border_title = f"server {self.server_id}"
+        entitle(facts, f"server {self.server_id}")
         if server is None:
             _fill(facts, [[], line((f" {self.server_id} is not here any more", Role.WARN)), line(" esc goes back")])
         else:
             _fill(facts, detail_lines(server, self.model, facts.size.width, self.cockpit.zone))
         tasks = self.query_one("#tasks", Lines)
         if tasks.display:
-            tasks.border_title = "tasks on it, sample"
+            entitle(tasks, "tasks on it, sample")
             seen = [thing for thing in reversed(self.model.sample) if thing.server_id == self.server_id]
             _fill(tasks, [self._task_line(thing) for thing in seen] or [line((" none in the sample yet", Role.DIM))])
 

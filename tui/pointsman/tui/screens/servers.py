@@ -21,6 +21,7 @@ from pointsman.tui.topbar import NARROW
 from pointsman.tui.verbs.servers import ServerVerbs
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
+from pointsman.tui.widgets.titles import entitle
 
 RESORT_S = 1.0
 LOAD_WIDTH = 8
@@ -109,7 +110,7 @@ class ServersScreen(ServerVerbs):
         if not box.display:
             return
         server = self.model.servers.get(self.table.cursor or "")
-        box.border_title = self.table.cursor or ""
+        entitle(box, self.table.cursor or "")
         lines = [] if server is None else detail_lines(server, self.model, box.size.width, self.cockpit.zone)
         box.show(lines[: box.size.height] + [[]] * (box.size.height - len(lines)))
 

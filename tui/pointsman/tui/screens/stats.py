@@ -20,6 +20,7 @@ from pointsman.tui.screens.asking import AskingScreen
 from pointsman.tui.widgets.area import Area
 from pointsman.tui.widgets.lines import Lines, Span, line
 from pointsman.tui.widgets.livetable import Cell, Column, LiveTable
+from pointsman.tui.widgets.titles import entitle
 
 REFRESH_S = 10.0
 DAYS_ASKED_AT_ONCE = 2
@@ -119,7 +120,7 @@ class StatsScreen(AskingScreen):
     def _draw_chart(self, rows: list[Period]) -> None:
         chart = self.query_one("#chart", Area)
         step, count = (DAY_MS, DAYS) if self.by_day else (HOUR_MS, HOURS)
-        chart.border_title = "done per day, last 14 days" if self.by_day else "done per hour, last 48 h"
+        entitle(chart, "done per day, last 14 days" if self.by_day else "done per hour, last 48 h")
         chart.show(periods.chart_of(rows, count, 2 * chart.columns, step, self._now_ms) if rows else [])
 
     def _said(self) -> list[Span]:
