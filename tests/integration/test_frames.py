@@ -29,6 +29,7 @@ from pointsman.services.runtime import buckets
 from pointsman.services.runtime.context import RunningService
 from pointsman.services.runtime.follow import Followed, Follower
 from pointsman.services.statistics import service as statistics
+from pointsman.services.statistics.storage import used_share
 from pointsman.services.task import service as task
 from tests.support.backends import Backend
 from tests.support.viewing import VIEWER, Sight, Viewer
@@ -233,6 +234,18 @@ async def test_an_operator_acknowledges_an_alert_and_a_restart_remembers(stage: 
         taken_back = await operator.statistics.acknowledge(msgspec.structs.replace(known, acknowledged=False))
         assert taken_back.acknowledged_by is None
     await running.stop()
+
+
+async def test_a_broker_that_keeps_nothing_is_told(stage: Stage) -> None:
+    await stage.run_all(balancer, statistics)
+    async with Viewer(stage.bus) as viewer:
+        await until_kept(stage, 1)
+        assert 0 <= (await used_share(stage.bus, stage.world.monitor_url) or -1) < 0.5
+        await buckets.api(stage.bus, f"STREAM.DELETE.{STREAM_FRAMES}")
+        await viewer.until(lambda sight: shown(sight, "storage"), "the alert comes")
+        assert "keeps nothing" in shown(viewer.sight, "storage")[0].detail
+        await buckets.ensure(stage.bus, relaxed=True, replicas=1)
+        await viewer.until(lambda sight: not shown(sight, "storage"), "the alert goes")
 
 
 async def until_shown(client: Client, kind: str) -> ListedAlert:

@@ -75,6 +75,10 @@ class RealWorld:
         self.clock: Clock = SystemClock()
         self.settings = Settings(jwt_secret=SECRET, egress_allow=("127.0.0.0/8",))
 
+    @property
+    def monitor_url(self) -> str:
+        return self._nats.monitor_url
+
     async def start(self) -> None:
         self._kept.start()
         await self._kept.ready(within_s=WITHIN_S)

@@ -132,7 +132,7 @@ def test_what_others_say_is_passed_on() -> None:
 @pytest.mark.parametrize(
     ("archive", "kind", "detail"),
     [
-        (Archive(NOW, answers=False), "archive-away", "the history service does not answer: finished tasks wait in the broker"),
+        (Archive(NOW, answers=False), "archive-away", "history or its database does not answer: tasks that ended wait"),
         (Archive(NOW, is_away=True, backlog=1), "archive-away", "Postgres cannot be reached: 1 record waits for the archive"),
         (Archive(NOW, backlog=999, lag_ms=180_000), "archive-late", "999 records wait for the archive, the oldest for 3 min"),
     ],

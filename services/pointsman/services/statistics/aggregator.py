@@ -43,8 +43,8 @@ log = structlog.get_logger()
 
 KEY_EVERY_S = 1.0
 KEY_ANSWER_S = 2.0
-FRAME_SPACE_S = 0.75 / RATE_HZ
-FRAME_LATEST_S = 1.25 / RATE_HZ
+FRAME_SPACE_S = 0.9 / RATE_HZ
+FRAME_LATEST_S = 1.5 / RATE_HZ
 ARCHIVE_EVERY_S, STORAGE_EVERY_S, TIDY_EVERY_S = 5.0, 15.0, 1.0
 KEPT_BYTES_MAX = 256 << 20
 COMPRESSION = 3
@@ -214,8 +214,9 @@ class Aggregator:
         self._board.fold_beat(_HEARTBEAT.decode(message.data))
 
     async def _on_viewer(self, _message: Message) -> None:
+        if not self._is_watched:
+            self._woken.set()
         self._viewed_until_s = self._clock.monotonic_s() + VIEWER_GONE_S
-        self._woken.set()
 
 
 def keep_every_s(size: int) -> float:

@@ -131,7 +131,7 @@ def archive_late(facts: Facts) -> Iterator[Cause]:
     if archive is None:
         return
     if not archive.answers:
-        detail = "the history service does not answer: finished tasks wait in the broker"
+        detail = "history or its database does not answer: tasks that ended wait"
         yield Cause(WARNING, "archive-away", "", detail, "statistics", after_ms=ARCHIVE_SETTLING_MS)
     elif archive.is_away:
         detail = f"Postgres cannot be reached: {_waiting(archive.backlog)} for the archive"
