@@ -45,6 +45,13 @@ def test_after_an_outage_it_says_for_how_long_and_then_forgets_it() -> None:
     assert settled.state is State.LIVE
 
 
+def test_silence_after_a_refusal_is_told_as_one_though_a_snapshot_came() -> None:
+    refused = live().after(Sign.REFUSED, 1.0).denied("no subject for you").after(Sign.FRAME, 1.1)
+    assert refused.state is State.LIVE
+    assert refused.aged(4.2).state is State.DENIED
+    assert refused.connected("elsewhere").aged(4.2).state is State.STALE
+
+
 def test_a_cluster_that_takes_long_to_start_does_not_come_back() -> None:
     waiting = Link().after(Sign.CONNECTED, 0.0).aged(5.0)
     assert waiting.state is State.STALE

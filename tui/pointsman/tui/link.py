@@ -97,11 +97,11 @@ class Link:
         return replace(link, state=state, since=now, broken_at=broken_at)
 
     def aged(self, now: float) -> "Link":
-        """As of now, when nothing has come since."""
+        """As of now, when nothing has come since. Silence after a refusal is its fault."""
         link = self
         age_s = now - (self.frame_at if self.frame_at is not None else self.since)
         if age_s >= STALE_S:
-            link = link.after(Sign.SILENT, now)
+            link = link.after(Sign.REFUSED if self.refused else Sign.SILENT, now)
         elif age_s >= SLOW_S:
             link = link.after(Sign.AGED, now)
         if link.state is State.RECOVERED and now - link.since >= RECOVERED_S:
