@@ -220,3 +220,13 @@ def test_spans_follow_each_other_and_stay_on_the_axis(drawn: list[Any], now: int
 def test_every_phase_that_took_time_is_seen(width: int) -> None:
     row = next(line for line in drawn(a_task(), width=width).splitlines() if line.startswith("   2  "))
     assert {"┄", "░", "█"} <= set(row)
+
+
+def test_what_a_task_waits_for_reads_as_a_sentence() -> None:
+    told = {
+        "slot": "waits for slot",
+        None: "waits for its turn",
+        "the server cannot be reached": "waits again: the server cannot be reached",
+    }
+    for waiting_for, shown in told.items():
+        assert shown in drawn(waiting(run_at=NOW, waiting_for=waiting_for), now_ms=NOW + 20_000)

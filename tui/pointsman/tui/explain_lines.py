@@ -1,5 +1,6 @@
 """Why a task is where it is, as lines: the first gate that holds it, its place, and each server's reason. Pure."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
 
@@ -9,6 +10,8 @@ from pointsman.tui.looks import STATUS_LOOKS, Role
 from pointsman.tui.trace import one_line
 from pointsman.tui.trace_lines import Line, cut, wrapped
 
+_MOMENT = re.compile(r"\b1\d{12}\b")
+"""Ms since the epoch, within a text."""
 GATES = {
     Gate.RUN_AT: "its time has not come",
     Gate.BACKOFF: "it waits after a failed try",
@@ -31,7 +34,7 @@ def lines_of(
     shown: Explanation, *, now_ms: int, width: int, ascii_only: bool = False, zone: tzinfo | None = UTC
 ) -> list[Line]:
     """No line is wider than `width`."""
-    lines = [*_head(shown, now_ms, width, zone), *_servers(shown, width)]
+    lines = [*_head(shown, now_ms, width, zone), *_servers(shown, width, zone)]
     return [cut(line, width, ascii_only=ascii_only) for line in lines]
 
 
@@ -64,14 +67,14 @@ def _when(at: int, now_ms: int) -> str:
     return f"in {duration(at - now_ms)}" if at >= now_ms else f"{duration(now_ms - at)} ago"
 
 
-def _servers(shown: Explanation, width: int) -> Iterator[Line]:
+def _servers(shown: Explanation, width: int, zone: tzinfo | None) -> Iterator[Line]:
     if not shown.servers:
         return
     yield ()
     names = min(24, max(len(one.server_id) for one in shown.servers), max(8, width // 4))
     yield ((f" {'SERVER':<{names}}  {'RUN/LIMIT':>9}  {'ESTIMATE':>9}  WHY NOT", Role.STRONG),)
     for one in sorted(shown.servers, key=lambda one: (bool(one.reasons), one.server_id)):
-        why, role = _why(one)
+        why, role = _why(one, zone)
         load = f"{one.active_tasks}/{one.effective_limit}"
         yield (
             (f" {one.server_id[:names]:<{names}}  {load:>9}  {duration(one.estimate_ms):>9}  ", Role.PLAIN),
@@ -79,7 +82,8 @@ def _servers(shown: Explanation, width: int) -> Iterator[Line]:
         )
 
 
-def _why(one: ServerRefusal) -> tuple[str, Role]:
+def _why(one: ServerRefusal, zone: tzinfo | None) -> tuple[str, Role]:
     if one.reasons:
-        return one_line("; ".join(one.reasons)), Role.DIM
+        told = one_line("; ".join(one.reasons))
+        return _MOMENT.sub(lambda found: clock(int(found[0]), zone), told), Role.DIM
     return "could take it", Role.UP

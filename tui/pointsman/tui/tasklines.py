@@ -38,7 +38,7 @@ def look_of(seen: Sighting) -> Look:
 
 def cells(seen: Sighting, zone: tzinfo | None) -> Sequence[Cell]:
     look = look_of(seen)
-    tries = "" if seen.attempt is None else "/".join(str(one) for one in (seen.attempt, seen.max_attempts) if one)
+    tries = "/".join(str(one) for one in (seen.attempt, seen.max_attempts) if one) if seen.attempt else ""
     return (
         (short(seen.id), Role.ACCENT),
         (str(look), look.role),

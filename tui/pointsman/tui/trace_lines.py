@@ -90,18 +90,20 @@ def _head(task: Task, trace: Trace, now_ms: int, width: int, zone: tzinfo | None
         yield name
         yield ((" ", Role.PLAIN), *state)
     if trace.next_at is not None and trace.next_at > now_ms:
-        number, why = task.attempt + 1, one_line(task.waiting_for or "")
-        told = f" try {number} in {duration(trace.next_at - now_ms)}, at {clock(trace.next_at, zone)}"
-        yield ((told, Role.STRONG), (f"   waits for {why}" if why else "", Role.DIM))
+        told = f" try {task.attempt + 1} in {duration(trace.next_at - now_ms)}, at {clock(trace.next_at, zone)}"
+        yield ((told, Role.STRONG), (f"   {_waits(task)}", Role.DIM))
     elif task.status is Status.PENDING:
-        yield (
-            (f" waits for {one_line(task.waiting_for or 'its turn')}", Role.STRONG),
-            ("   e explains why" if has_keys else "", Role.DIM),
-        )
+        yield ((f" {_waits(task)}", Role.STRONG), ("   e explains why" if has_keys else "", Role.DIM))
     pieces: list[Piece] = [(" timeline   ", Role.DIM)]
     for phase, (cell, role) in CELLS.items():
         pieces += [(cell, role), (f" {phase}   ", Role.DIM)]
     yield (*pieces, (f"   total {duration(trace.until - trace.start)}", Role.PLAIN))
+
+
+def _waits(task: Task) -> str:
+    """For what, or since what happened."""
+    why = one_line(task.waiting_for or "its turn")
+    return f"waits for {why}" if " " not in why or why == "its turn" else f"waits again: {why}"
 
 
 def _attempts(task: Task, trace: Trace, now_ms: int, width: int, marked: int | None) -> Iterator[Line]:
