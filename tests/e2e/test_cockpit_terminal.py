@@ -139,6 +139,18 @@ async def test_it_starts_without_anybody_there_and_can_be_left(tmp_path: Path) -
         await is_restored(tmux)
 
 
+async def test_a_terminal_that_goes_away_takes_the_cockpit_with_it(tmp_path: Path) -> None:
+    async with broker(tmp_path) as nats, announced(nats, World()), terminal(tmp_path) as tmux:
+        await tmux.types(f"exec {COMMAND} tui servers --url {nats.url}")
+        await tmux.sees("● live")
+        pane = (await tmux.run("display-message", "-p", "-t", "w", "#{pane_pid}")).strip()
+        cockpit = psutil.Process(int(pane))
+        await tmux.run("kill-session", "-t", "w")
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            while cockpit.is_running() and cockpit.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.05)
+
+
 async def test_an_ascii_terminal_gets_ascii(tmp_path: Path) -> None:
     async with broker(tmp_path) as nats, announced(nats, World()), terminal(tmp_path, 80, 24) as tmux:
         await start(tmux, f"servers --ascii --url {nats.url}")

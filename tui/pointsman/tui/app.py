@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from functools import partial
@@ -39,6 +40,8 @@ CLOCK_S = 1.0
 LINK_CHECK_S = 0.25
 PREMOUNT_AFTER_S, PREMOUNT_PATIENCE_S = 0.3, 3.0
 PLAY_S = 0.2
+EXIT_PATIENCE_S = 2.0
+SIGNALLED = 128
 
 
 REPLAY_KEYS = (
@@ -284,7 +287,14 @@ class Cockpit(ActingApp):
         if self.is_headless or os.name != "posix":
             return
         for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+            asyncio.get_running_loop().add_signal_handler(number, self._leave, number)
+
+    def _leave(self, number: int) -> None:
+        """Where the terminal is gone the library waits for ever to write to it: then the process ends as it is."""
+        self.exit()
+        ending = threading.Timer(EXIT_PATIENCE_S, os._exit, (SIGNALLED + number,))
+        ending.daemon = True
+        ending.start()
 
     async def action_go(self, name: str) -> None:
         while isinstance(self.screen_stack[-1], Screen) and len(self.screen_stack) > 1:
