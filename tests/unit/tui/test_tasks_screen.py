@@ -313,7 +313,9 @@ async def test_a_slow_answer_is_told_and_does_not_hold_up_the_screen(answers: An
     await answers.on("history", "search", slowly)
     async with cockpit(World(servers=8), bus=answers.bus) as seat:
         await seat.press("3")
-        await seat.sees("history: asking for")
+        await seat.sees(lambda _: answers.requests("history", "search"))
+        seat.time_passes(1)
+        await seat.sees("history: asking for 1.0 s")
         happened(seat, a_sample(an_id(1)))
         await seat.sees("made-up")
         gate.set()

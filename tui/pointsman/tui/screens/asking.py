@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic, time
 
 import msgspec
 
@@ -29,9 +28,9 @@ class AskingScreen(CockpitScreen):
             return
         client = self.cockpit.client
         if client is None:
-            asked.failed("not connected", monotonic(), 1000 * time())
+            asked.failed("not connected", self.cockpit.moment.now, self.cockpit.moment.wall_ms)
             return
-        asked.began(monotonic())
+        asked.began(self.cockpit.moment.now)
         self.run_worker(
             self._asking(asked, asked.asks, question(client), then), group=f"ask {asked.what}", exit_on_error=False
         )
@@ -49,9 +48,9 @@ class AskingScreen(CockpitScreen):
         if number != asked.asks:
             return
         if answer is None:
-            asked.failed(why, monotonic(), 1000 * time())
+            asked.failed(why, self.cockpit.moment.now, self.cockpit.moment.wall_ms)
         else:
-            asked.came(answer, monotonic())
+            asked.came(answer, self.cockpit.moment.now)
             if then is not None:
                 then(answer)
         self.cockpit.wake()

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import aclosing
-from time import monotonic, time
 from typing import ClassVar
 
 import msgspec
@@ -84,7 +83,7 @@ class TraceScreen(TaskVerbs, AskingScreen):
                 self._fail("not connected")
             else:
                 if self.asked.answer is None:
-                    self.asked.began(monotonic())
+                    self.asked.began(self.cockpit.moment.now)
                 try:
                     async with aclosing(follow(client, self.task_id)) as told:
                         async for task in told:
@@ -95,13 +94,13 @@ class TraceScreen(TaskVerbs, AskingScreen):
 
     def _take(self, task: Task) -> None:
         was_open = self.asked.answer is None or not is_terminal(self.asked.answer.status)
-        self.asked.came(task, monotonic())
+        self.asked.came(task, self.cockpit.moment.now)
         if was_open:
             self._ask_late()
         self.cockpit.wake()
 
     def _fail(self, why: str) -> None:
-        self.asked.failed(why, monotonic(), 1000 * time())
+        self.asked.failed(why, self.cockpit.moment.now, self.cockpit.moment.wall_ms)
         self.cockpit.wake()
 
     def _ask_late(self) -> None:
