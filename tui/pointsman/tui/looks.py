@@ -151,6 +151,7 @@ KIND_LOOKS: dict[str, Look] = {
     Kind.ACCEPTED: Look("▶", "ACCEPTED", Role.BUSY),
     Kind.PROGRESSED: Look("▶", "PROGRESS", Role.BUSY),
     Kind.ATTEMPT_ENDED: Look("↻", "RETRY", Role.WARN),
+    Kind.REFUSED: Look("▲", "TOO LATE", Role.WARN),
     Kind.COMPLETED: STATUS_LOOKS[Status.COMPLETED],
     Kind.FAILED: STATUS_LOOKS[Status.FAILED],
     Kind.TIMEOUT: STATUS_LOOKS[Status.TIMEOUT],
