@@ -1,11 +1,13 @@
 """One picture of the cockpit, as text or SVG, without a terminal."""
 
 import asyncio
+import re
 
 from pointsman.tui.app import Cockpit
 from pointsman.tui.link import State
 from pointsman.tui.options import Options
 
+REMOTE_FONTS = re.compile(r"\s*@font-face \{[^}]*\}|<!--.*?-->")
 SETTLE_S = 0.6
 POLL_S = 0.05
 
@@ -28,7 +30,12 @@ async def snapshot(options: Options, form: str, size: tuple[int, int], timeout_s
             raise NothingTold(f"no frame within {timeout_s:g} s: the link is {app.link.state}") from None
         await asyncio.sleep(SETTLE_S)
         await pilot.pause()
-        return app.export_screenshot() if form == "svg" else text_of(app)
+        return svg_of(app) if form == "svg" else text_of(app)
+
+
+def svg_of(app: Cockpit) -> str:
+    """The screen as a picture that needs nothing from elsewhere: the library's would fetch its font from the net."""
+    return REMOTE_FONTS.sub("", app.export_screenshot())
 
 
 def text_of(app: Cockpit) -> str:
