@@ -66,6 +66,8 @@ class ServersScreen(ServerVerbs):
         self._order: list[str] = []
         self._sorted_at = float("-inf")
         self._sorted_of: tuple[object, ...] = ()
+        self._sorted_frames = 0
+        self._will_sort = False
 
     def body(self) -> ComposeResult:
         yield Lines(id="sorting")
@@ -117,8 +119,9 @@ class ServersScreen(ServerVerbs):
     def _sorted(self) -> list[str]:
         """Sorted anew once a second, at once when servers came, went or the terms changed; never while frozen."""
         of = (self.model, self.model.membership, self.sort, self.is_reversed, self.is_only_bad, self.terms)
-        is_due = monotonic() - self._sorted_at >= RESORT_S and not self.is_frozen
-        if of == self._sorted_of and not is_due:
+        waits_s = self._sorted_at + RESORT_S - monotonic()
+        if of == self._sorted_of and (waits_s > 0 or self.is_frozen):
+            self._sort_later(waits_s)
             return self._order
         shown = [server for server in self.model.servers.values() if self._is_shown(server)]
         if self.is_frozen and of[1:] == self._sorted_of[1:]:
@@ -127,8 +130,18 @@ class ServersScreen(ServerVerbs):
         else:
             shown.sort(key=fleet.SORT_KEYS[self.sort], reverse=self.is_reversed)
         self._order = [server.row.id for server in shown]
-        self._sorted_of, self._sorted_at = of, monotonic()
+        self._sorted_of, self._sorted_at, self._sorted_frames = of, monotonic(), self.model.frames
         return self._order
+
+    def _sort_later(self, waits_s: float) -> None:
+        """What came since the last sorting may be the last that comes for long."""
+        if self.model.frames != self._sorted_frames and not self.is_frozen and not self._will_sort:
+            self._will_sort = True
+            self.set_timer(max(0.0, waits_s), self._sort_now)
+
+    def _sort_now(self) -> None:
+        self._will_sort = False
+        self.cockpit.wake()
 
     def _is_shown(self, server: Server) -> bool:
         if self.is_only_bad and fleet.concern(server) is Concern.UP:
