@@ -283,3 +283,16 @@ async def test_a_service_that_cannot_be_offered_any_more_is_an_outage_and_no_bug
         await bus._client.close()  # type: ignore[attr-defined]
     with pytest.raises(BusDown):
         await bus.add_service("svc", "1.0.0", [Endpoint("say", "svc.say", echoing(bus))], queue="q", metadata={})
+
+
+async def test_a_connection_that_has_just_broken_closes_without_a_bug(world: World) -> None:
+    bus = await world.connect()
+    if isinstance(world, FakeWorld):
+        world.cut(bus)
+    else:
+
+        def broken(_: object) -> None:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+        bus._client._transport.writelines = broken  # type: ignore[attr-defined]
+    await bus.close()

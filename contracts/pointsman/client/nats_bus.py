@@ -27,6 +27,9 @@ from pointsman.client.bus import (
 
 log = structlog.get_logger()
 
+GONE = (nats.errors.Error, OSError, RuntimeError)
+"""What the library raises for a connection that has just broken; a RuntimeError is what uvloop has for a closed one."""
+
 NO_HEADERS: Headers = {}
 PENDING_BYTES_MAX = 8 << 20
 RECONNECT_WAIT_S: Any = 0.25
@@ -128,7 +131,7 @@ class NatsBus:
         try:
             await self._client._flush_pending(force_flush=True)
             await self._client.flush()
-        except (nats.errors.Error, TimeoutError) as error:
+        except (*GONE, TimeoutError) as error:
             raise BusDown(str(error)) from error
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -174,14 +177,14 @@ class NatsBus:
         self._callbacks.clear()
         try:
             await self._client.drain()
-        except (nats.errors.Error, TimeoutError):
+        except (*GONE, TimeoutError):
             await self.leave()
 
     async def leave(self) -> None:
         """Close at once: what has arrived and is not handled yet is dropped."""
         self._closing = True
         self._callbacks.clear()
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(*GONE):
             await self._client.close()
 
 
