@@ -158,7 +158,7 @@ def test_backpressure_holds_a_server_until_its_time_and_then_it_is_free_by_itsel
     yard.ended("a", outcome="lost", status=429, retry_after_ms=2_000)
     assert yard.pick(NOW + 1_999) is None
     assert yard.fleet.earliest_hold(NOW) == NOW + 2_000
-    assert yard.why("a", now=NOW) == (f"held until {NOW + 2_000} after 429",)
+    assert yard.why("a", now=NOW) == ("held until 2027-01-15T08:00:02.000Z after 429",)
     assert yard.pick(NOW + 2_000) == "a"
     assert yard.server("a").limit == 9
     assert yard.fleet.earliest_hold(NOW + 2_000) is None
@@ -255,7 +255,7 @@ def test_every_reason_of_a_refusal_is_told() -> None:
         "lacks capability gpu",
         "draining",
         "unhealthy",
-        f"held until {NOW + 250} after a fault",
+        "held until 2027-01-15T08:00:00.250Z after a fault",
         "limit reached 2/1",
     )
 

@@ -35,7 +35,7 @@ WHY = Explanation(
     servers=(
         ServerRefusal(
             server_id="srv-0001",
-            reasons=(f"held until {NOW} after a fault",),
+            reasons=("held until 2023-11-14T22:13:20.000Z after a fault",),
             active_tasks=32,
             effective_limit=32,
             estimate_ms=48.0,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from pointsman.contracts.explain import Explanation, Gate, ServerRefusal
 from pointsman.tui.format import clock, duration, number
@@ -10,8 +10,8 @@ from pointsman.tui.looks import STATUS_LOOKS, Role
 from pointsman.tui.trace import one_line
 from pointsman.tui.trace_lines import Line, cut, wrapped
 
-_MOMENT = re.compile(r"\b1\d{12}\b")
-"""Ms since the epoch, within a text."""
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z")
+"""A time in UTC within a text."""
 GATES = {
     Gate.RUN_AT: "its time has not come",
     Gate.BACKOFF: "it waits after a failed try",
@@ -85,5 +85,9 @@ def _servers(shown: Explanation, width: int, zone: tzinfo | None) -> Iterator[Li
 def _why(one: ServerRefusal, zone: tzinfo | None) -> tuple[str, Role]:
     if one.reasons:
         told = one_line("; ".join(one.reasons))
-        return _MOMENT.sub(lambda found: clock(int(found[0]), zone), told), Role.DIM
+        return _MOMENT.sub(lambda found: clock(_ms(found[0]), zone), told), Role.DIM
     return "could take it", Role.UP
+
+
+def _ms(moment: str) -> int:
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)

@@ -1,6 +1,7 @@
 """Every reason why a server takes no task of a requirement class now, in short words for `explain`. Pure."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from pointsman.contracts.server import HealthState, Wanted
 from pointsman.services.balancer.entry import Requirement
@@ -32,10 +33,14 @@ def _closed(server: ServerState) -> Iterator[str]:
 
 def _full(server: ServerState) -> Iterator[str]:
     if server.is_held:
-        yield f"held until {server.effective.held_until} after {server.effective.held_after}"
+        yield f"held until {_moment(server.effective.held_until)} after {server.effective.held_after}"
     if server.active < server.limit:
         return
     words = {HealthState.WARMING: "slow start", HealthState.RECOVERING: "half open"}
     is_health_s = server.limit < server.effective.value
     word = words.get(server.standing.state, "limit") if is_health_s else "limit"
     yield f"{word} reached {server.active}/{server.limit}"
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
