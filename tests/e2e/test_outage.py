@@ -17,6 +17,7 @@ from tests.support.system_up import SystemUp, eventually, system_up
 
 AWAY_S = float(os.environ.get("POINTSMAN_TEST_OUTAGE_S", "20"))
 PER_S = 20
+EXACT_MAX = 1_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -86,5 +87,12 @@ async def test_nothing_stops_is_lost_or_doubled_and_the_archive_catches_up(
     attempts = "SELECT count(*) FROM attempts JOIN tasks ON id = task_id WHERE pool = $1"
     assert [row[0] for row in await system.rows(attempts, fleet.pool)] == [len(accepted) + 20]
     assert await system.rows("SELECT * FROM dead_letters") == []
-    found = await admin.call("GET", f"/api/tasks?pool={fleet.pool}&limit=200", expect=(200,))
-    assert (found.body["total"], len(found.body["tasks"])) == (len(accepted) + 20, min(200, len(accepted) + 20))
+    whole = len(accepted) + 20
+
+    async def is_found() -> bool:
+        """Totals are exact up to 1,000, above that estimated."""
+        found = await admin.call("GET", f"/api/tasks?pool={fleet.pool}&limit=200", expect=(200,))
+        assert len(found.body["tasks"]) == min(200, whole)
+        return abs(found.body["total"] - whole) <= (0 if whole <= EXACT_MAX else whole / 4)
+
+    await eventually(is_found, "the search finds them all")
