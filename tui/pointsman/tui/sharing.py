@@ -11,6 +11,7 @@ from pointsman.tui.format import UNKNOWN, clock, number
 from pointsman.tui.looks import Concern, Role
 from pointsman.tui.model import Model, Server
 
+SHARE_MIN = 1e-12
 WORDS = {
     Algorithm.ROUND_ROBIN: "in turn, ignores load",
     Algorithm.WEIGHTED_ROUND_ROBIN: "in turn, by weight",
@@ -58,9 +59,9 @@ def evenness(model: Model, pool: str) -> Evenness:
 def evenness_of(shares: Sequence[float]) -> Evenness:
     """max/mean is 1 and the Gini coefficient 0 when all get the same; Gini is 1 - 1/n when one gets all."""
     total = sum(shares)
-    if len(shares) < 2 or total <= 0:
+    mean = total / len(shares) if len(shares) > 1 else 0.0
+    if mean < SHARE_MIN:
         return Evenness(None, None)
-    mean = total / len(shares)
     ranked = sum(rank * share for rank, share in enumerate(sorted(shares), 1))
     gini = 2 * ranked / (len(shares) * total) - (len(shares) + 1) / len(shares)
     return Evenness(max(shares) / mean, max(0.0, gini))
