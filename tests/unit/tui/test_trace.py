@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pointsman.contracts.base import NULL
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.task import AttemptView, Choice, RefusedAnswer, Task
-from pointsman.tui.trace import Phase, trace_of
+from pointsman.tui.trace import Phase, trace_of, with_status
 from pointsman.tui.trace_lines import lines_of, text_of
 
 NOW = 1_700_000_000_000
@@ -230,3 +230,10 @@ def test_what_a_task_waits_for_reads_as_a_sentence() -> None:
     }
     for waiting_for, shown in told.items():
         assert shown in drawn(waiting(run_at=NOW, waiting_for=waiting_for), now_ms=NOW + 20_000)
+
+
+def test_a_status_is_told_once_and_alone_where_nothing_else_is_to_be_said() -> None:
+    assert with_status(500, "boom") == "HTTP 500: boom"
+    assert with_status(500, "HTTP 500: boom") == "HTTP 500: boom"
+    assert with_status(200, "") == "HTTP 200"
+    assert with_status(None, "refused") == "refused"

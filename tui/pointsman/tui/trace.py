@@ -249,7 +249,9 @@ def _said(event: TaskEvent) -> str:
 def with_status(http_status: int | None, told: str) -> str:
     """Said once, though many errors begin with it."""
     status = f"HTTP {http_status}" if http_status else ""
-    return told if told.startswith(status) else f"{status}: {told}"
+    if told.startswith(status):
+        return told
+    return f"{status}: {told}" if told else status
 
 
 def _again(event: TaskEvent) -> str:
