@@ -168,6 +168,14 @@ class World:
             sample=self.sample(),
         )
 
+    def age(self) -> Frame:
+        """The next frame of a cluster where nothing happens: servers were checked, and that is all."""
+        self.seq += 1
+        self.at += FRAME_MS
+        for name, pulse in self.pulses.items():
+            self.pulses[name] = msgspec.structs.replace(pulse, check_ms=self.random.randrange(2_000))
+        return msgspec.structs.replace(self.whole(), full=False, servers=())
+
     def tell(self, *server_ids: str, gone: tuple[str, ...] = (), news: tuple[News, ...] = ()) -> Frame:
         """The next frame, with the rows of these servers in it."""
         self.seq += 1

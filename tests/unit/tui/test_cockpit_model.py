@@ -66,6 +66,17 @@ def test_deltas_in_their_order_need_one_snapshot_alone() -> None:
     assert state_of(model) == state_after(wholes[-1])
 
 
+def test_a_frame_in_which_servers_were_merely_checked_is_told_from_one_in_which_something_happened() -> None:
+    world, model = World(servers=5), Model()
+    model.fold(world.whole())
+    assert [model.fold(world.age()) for _ in range(3)] == [Folded.AGED] * 3
+    assert state_of(model) == state_after(world.whole())
+    world.change("srv-0001", state=HealthState.UNHEALTHY)
+    assert model.fold(world.tell("srv-0001")) is Folded.APPLIED
+    assert model.fold(world.step(1)) is Folded.APPLIED
+    assert model.fold(world.age()) is Folded.AGED
+
+
 def test_a_lost_frame_is_noticed_and_repaired_by_a_snapshot_that_is_older_than_what_came_since() -> None:
     deltas, wholes = told()
     model = Model()

@@ -1,5 +1,7 @@
 """The servers screen, and the table that it stands on."""
 
+from time import monotonic
+
 import pytest
 
 from pointsman.contracts.server import HealthState
@@ -205,3 +207,18 @@ async def test_idle_costs_no_drawing() -> None:
         before = seat.app.draws
         await seat.pilot.pause(1.2)
         assert seat.app.draws - before <= 1
+
+
+async def test_frames_that_tell_of_nothing_but_checks_are_drawn_once_a_second() -> None:
+    async with cockpit(screen="servers") as seat:
+        await seat.sees("● live")
+        await seat.sees(lambda _: len(seat.app._screen_stacks) == len(seat.app.MODES))
+        await seat.pilot.pause(1.2)
+        before, began = seat.app.draws, monotonic()
+        for _ in range(60):
+            seat.source.frame(seat.world.age())
+            await seat.pilot.pause(0.03)
+        assert 1 <= seat.app.draws - before <= 2 + monotonic() - began
+        seat.world.change("srv-0007", state=HealthState.UNHEALTHY)
+        seat.source.frame(seat.world.tell("srv-0007"))
+        await seat.sees(lambda text: text.count("✖ DOWN") == 2)

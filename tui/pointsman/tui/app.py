@@ -20,7 +20,7 @@ from pointsman.tui import themes
 from pointsman.tui.acting import ActingApp, commands
 from pointsman.tui.feed import Feed, MakeSource
 from pointsman.tui.link import Link, Sign, State
-from pointsman.tui.model import Model
+from pointsman.tui.model import Folded, Model
 from pointsman.tui.options import Options
 from pointsman.tui.pace import Pace
 from pointsman.tui.replay import HOUR_MS, moment_of
@@ -102,6 +102,7 @@ class Cockpit(ActingApp):
         self.link = Link(since=clock())
         self.zone: tzinfo | None = UTC
         self.draws = 0
+        self._has_aged = False
         self._known = asyncio.Event()
         self._wall = wall
         self._pace = Pace(options.hz)
@@ -176,12 +177,12 @@ class Cockpit(ActingApp):
 
     def take(self, told: Told) -> None:
         """A fact from the feed. Folding is cheap and always done; drawing is asked for."""
-        before = self.why_read_only
+        before, state = self.why_read_only, self.link.state
         now = self._clock()
         match told:
             case FrameCame(frame=frame):
                 was_known = self.model.is_known
-                self.model.fold(frame)
+                folded = self.model.fold(frame)
                 self.replaying.folded()
                 if self.model.is_known and not was_known:
                     self._first_known()
@@ -189,6 +190,9 @@ class Cockpit(ActingApp):
                     self.source.want_snapshot()
                 if self.model.is_known:
                     self._take_frame_sign(now)
+                if folded is Folded.AGED and self.link.state is state:
+                    self._has_aged = True
+                    return
             case Connected(where=where):
                 self.link = self.link.after(Sign.CONNECTED, now).connected(where)
             case Lost(tries=tries, next_s=next_s):
@@ -238,6 +242,7 @@ class Cockpit(ActingApp):
         if not self._running:
             return
         self._pace.drawn(self._clock())
+        self._has_aged = False
         self.draws += 1
         if screen := self.visible_screen:
             screen.draw_all()
@@ -248,7 +253,10 @@ class Cockpit(ActingApp):
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, CockpitScreen)), None)
 
     def _tick(self) -> None:
-        if self._running and (screen := self.visible_screen):
+        """The clock, and once a second what nothing but ages moved in."""
+        if self._has_aged:
+            self.wake()
+        elif self._running and (screen := self.visible_screen):
             screen.draw_top()
 
     def _check_link(self) -> None:

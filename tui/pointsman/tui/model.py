@@ -28,6 +28,8 @@ class Folded(Enum):
     """What became of a frame."""
 
     APPLIED = "applied"
+    AGED = "aged"
+    """Applied, and nothing but ages has moved."""
     OLD = "old"
     GAP = "gap"
 
@@ -95,9 +97,10 @@ class Model:
         if frame.epoch == self.epoch and frame.seq <= self.seq and not self.wants_snapshot:
             return Folded.OLD
         if not self.wants_snapshot and frame.epoch == self.epoch and frame.seq == self.seq + 1:
+            aged = self._only_ages(frame)
             self._apply(frame)
             self.seq = frame.seq
-            return Folded.APPLIED
+            return Folded.AGED if aged else Folded.APPLIED
         return self._hold(frame)
 
     def forget_place(self) -> None:
@@ -132,6 +135,19 @@ class Model:
                 self._apply(later)
                 self.seq = later.seq
         return Folded.APPLIED
+
+    def _only_ages(self, frame: Frame) -> bool:
+        """Whether it tells nothing new but how long ago servers were heard of."""
+        happened = frame.servers or frame.gone or frame.sample or frame.news
+        if happened or (frame.flow, frame.alerts, frame.leader) != (self.flow, self.alerts, self.leader):
+            return False
+        return frame.pools == tuple(self.pools.values()) and all(map(self._only_aged, frame.pulses))
+
+    def _only_aged(self, pulse: ServerPulse) -> bool:
+        known = self.servers.get(pulse.id)
+        return known is not None and known.pulse == msgspec.structs.replace(
+            pulse, beat_ms=known.pulse.beat_ms, check_ms=known.pulse.check_ms
+        )
 
     def _replace(self, frame: Frame) -> None:
         """A whole frame: what it does not name is gone."""
