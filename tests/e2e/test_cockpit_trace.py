@@ -9,7 +9,7 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.task import Task
 from pointsman.tui.app import Cockpit
 from pointsman.tui.following import follow
-from pointsman.tui.options import Address, Options
+from pointsman.tui.options import Address, Options, System
 from pointsman.tui.screens.trace import TraceScreen
 from pointsman.tui.widgets.pager import Pager
 from tests.e2e.conftest import Fleet
@@ -29,7 +29,7 @@ async def test_a_trace_is_complete_a_second_after_its_task_has_ended(
     url, user, password = system.nats
     bus = await nats_bus.connect(url, name="test", user=user, password=password)
     client = Client(bus, OPERATOR)
-    app = Cockpit(Options(locate=lambda: Address(url, user, password), screen="tasks"))
+    app = Cockpit(Options(System(lambda: Address(url, user, password)), screen="tasks"))
     try:
         async with app.run_test(size=(120, 36)) as pilot:
             task = fleet.task(timeoutMs=500, maxAttempts=3, retry=RETRY)

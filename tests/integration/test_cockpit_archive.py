@@ -11,7 +11,7 @@ from pointsman.services.runtime.buckets import frames
 from pointsman.tui.app import Cockpit
 from pointsman.tui.archive import keyframes
 from pointsman.tui.model import Model
-from pointsman.tui.options import Address, Options
+from pointsman.tui.options import Address, Options, System
 from pointsman.tui.replaying import Replaying
 from tests.support.cockpit_broker import announced, broker
 from tests.support.cockpit_world import World
@@ -58,7 +58,7 @@ async def test_without_a_stream_there_is_nothing_and_no_error(tmp_path: Path) ->
 
 async def test_a_cockpit_can_be_opened_in_the_past(tmp_path: Path) -> None:
     async with broker(tmp_path) as nats, announced(nats, World(servers=3)):
-        app = Cockpit(Options(locate=lambda: Address(nats.url), at="5m"))
+        app = Cockpit(Options(System(lambda: Address(nats.url)), at="5m"))
         async with app.run_test(size=(120, 36)) as pilot:
             seat = Watcher(app, pilot)
             await seat.sees("REPLAY 14:32")

@@ -8,7 +8,7 @@ from time import monotonic
 
 from pointsman.tui.app import Cockpit
 from pointsman.tui.link import State
-from pointsman.tui.options import Address, Options
+from pointsman.tui.options import Address, Options, System
 from tests.support.cockpit_broker import announced, broker
 from tests.support.cockpit_world import World
 from tests.support.cockpits import Watcher
@@ -21,7 +21,7 @@ SLACK = 4.0
 
 @asynccontextmanager
 async def watching(url: str, *, user: str = "", password: str = "") -> AsyncIterator[Watcher]:
-    app = Cockpit(Options(locate=lambda: Address(url, user, password)))
+    app = Cockpit(Options(System(lambda: Address(url, user, password))))
     async with app.run_test(size=(120, 36)) as pilot:
         yield Watcher(app, pilot)
 

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from pointsman.client.bus import Bus
 from pointsman.tui.app import Cockpit
-from pointsman.tui.options import Address, Options
+from pointsman.tui.options import Address, Options, System
 from pointsman.tui.snapshot import text_of
 from tests.support.cockpit_world import World, WorldSource
 
@@ -63,7 +63,7 @@ async def cockpit(
     bus: Bus | None = None,
     **options: Any,
 ) -> AsyncIterator[Seat]:
-    """`bus` is where the cockpit asks; without one it has no client."""
+    """`bus` is where the cockpit asks; without one it has no client. `options` are those of the system as well."""
     made: list[WorldSource] = []
     passed = [0.0]
     shown = world or World()
@@ -76,7 +76,9 @@ async def cockpit(
     def nowhere() -> Address:
         raise AssertionError("the made-up source connects to nothing")
 
-    app = Cockpit(Options(locate=nowhere, **options), source, wall=lambda: NOON_S, clock=lambda: passed[0])
+    of_system = {field: options.pop(field) for field in System.__slots__ if field in options}
+    system = System(**({"locate": nowhere} | of_system))
+    app = Cockpit(Options(system, **options), source, wall=lambda: NOON_S, clock=lambda: passed[0])
     async with app.run_test(size=size) as pilot:
         seat = Seat(app, pilot, made[0], passed)
         if started:

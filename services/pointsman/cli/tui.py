@@ -88,20 +88,23 @@ def _chosen(
 ) -> "Options":
     no_color = _wants_no_color()
     from pointsman.tui.keys import TasteError, taste_of
-    from pointsman.tui.options import Options
+    from pointsman.tui.options import Options, System
 
     _silence()
     try:
         taste = taste_of(contexts.path_of(os.environ).parent)
     except TasteError as error:
         options.fail(str(error), options.USAGE)
-    return Options(
+    system = System(
         locate=lambda: _address(given),
-        context=there.shown,
+        name=there.shown,
         color=there.color or "",
         protected=there.protected,
-        actor=_actor(),
         read_only=read_only,
+    )
+    return Options(
+        system=system,
+        actor=_actor(),
         ascii_only=ascii_only or _has_only_ascii(),
         no_color=no_color,
         hz=hz,

@@ -10,7 +10,7 @@ from pointsman.contracts.server import HealthState, Wanted
 from pointsman.tui.changes import changes, look_at
 from pointsman.tui.keys import Taste, TasteError, taste_of
 from pointsman.tui.model import Model
-from pointsman.tui.options import Address, Options
+from pointsman.tui.options import Address, Options, System
 from pointsman.tui.plainly import Plain
 from pointsman.tui.told import Connected, FrameCame, Lost
 from tests.support.cockpit_world import World, WorldSource
@@ -43,7 +43,7 @@ def test_the_link_is_told_too() -> None:
         sources.append(WorldSource(tell, World(servers=2)))  # type: ignore[arg-type]
         return sources[0]
 
-    plain = Plain(Options(locate=lambda: Address("nats://nowhere")), told.append, source)
+    plain = Plain(Options(System(lambda: Address("nats://nowhere"))), told.append, source)
     plain.take(Connected("nats:4222"))
     plain.take(FrameCame(sources[0].world.whole(), 1))
     plain.take(Lost("the connection broke"))
@@ -78,9 +78,9 @@ async def test_keys_are_the_operators_own() -> None:
 
 
 async def test_a_protected_context_has_a_ground_of_its_own() -> None:
-    async with cockpit(World(servers=3), context="prod-eu", protected=True, read_only=True) as seat:
+    async with cockpit(World(servers=3), name="prod-eu", protected=True, read_only=True) as seat:
         text = await seat.sees("prod-eu")
         assert "RO" in text
         plain_ground = seat.app.context_color
-    async with cockpit(World(servers=3), context="dev") as seat:
+    async with cockpit(World(servers=3), name="dev") as seat:
         assert seat.app.context_color != plain_ground

@@ -45,7 +45,7 @@ class ActingApp(ShowingApp):
 
     @property
     def is_protected(self) -> bool:
-        return self.options.protected
+        return self.options.system.protected
 
     def work(self, work: Coroutine[None, None, None]) -> None:
         self.run_worker(self._worked(work), group="acts", exit_on_error=False)

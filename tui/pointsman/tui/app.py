@@ -106,7 +106,7 @@ class Cockpit(ActingApp):
         self._known = asyncio.Event()
         self._wall = wall
         self._pace = Pace(options.hz)
-        make = make_source or partial(Feed, options.locate, options.actor)
+        make = make_source or partial(Feed, options.system.locate, options.actor)
         self.source = make(self.take)
         self.replaying = Replaying(self.model, lambda: self.source.bus, self.wake, wall)
         for theme in themes.textual_themes():
@@ -139,8 +139,8 @@ class Cockpit(ActingApp):
     @property
     def moment(self) -> Moment:
         return Moment(
-            context=self.options.context,
-            is_read_only=self.options.read_only or self.replaying.place is not None,
+            context=self.options.system.name,
+            is_read_only=self.options.system.read_only or self.replaying.place is not None,
             link=self.link,
             now=self._clock(),
             wall_ms=1000 * self._wall(),
@@ -152,7 +152,8 @@ class Cockpit(ActingApp):
     def context_color(self) -> str:
         if self.options.no_color:
             return "ansi_default"
-        return self.options.color or (themes.PROTECTED if self.options.protected else themes.CONTEXT)
+        system = self.options.system
+        return system.color or (themes.PROTECTED if system.protected else themes.CONTEXT)
 
     @property
     def client(self) -> "Client | None":
@@ -167,7 +168,7 @@ class Cockpit(ActingApp):
     @property
     def why_read_only(self) -> str | None:
         """Why nothing can be changed from here just now; None when it can."""
-        if self.options.read_only:
+        if self.options.system.read_only:
             return "this cockpit is read-only"
         if self.replaying.place is not None:
             return "this is the past: t goes back to now"

@@ -21,23 +21,29 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """`locate` is called before each connection: an embedded system may be elsewhere after its restart.
+class System:
+    """What a cockpit shows and acts on.
 
-    `context` is shown first on every screen, in the colour `color` (a name or #rrggbb), or violet when `protected`.
+    `locate` is called before each connection: an embedded system may be elsewhere after its restart. It may take its time, and
+    runs beside the event loop. `name` is shown first on every screen, in the colour `color` (a name or #rrggbb), or violet when
+    `protected`.
     """
 
     locate: Callable[[], Address]
-    context: str = "local"
+    name: str = "local"
     color: str = ""
     protected: bool = False
-    actor: str = "local:operator"
     read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    system: System
+    actor: str = "local:operator"
     ascii_only: bool = False
     no_color: bool = False
     hz: float = 10.0
     screen: str = "overview"
     theme: str = "pointsman-dark"
     at: str | None = None
-    mouse: bool = True
     keys: dict[str, str] = field(default_factory=dict)

@@ -26,7 +26,7 @@ class Plain:
         self._link = Link(since=monotonic())
         self._look: Look | None = None
         self._summed_at = float("-inf")
-        make = make_source or partial(Feed, options.locate, options.actor)
+        make = make_source or partial(Feed, options.system.locate, options.actor)
         self._source = make(self.take)
 
     async def run(self) -> None:

@@ -78,7 +78,7 @@ class ConfirmDialog(ModalScreen[Case]):
 
     def on_mount(self) -> None:
         rule = self.case.underway.act.rule
-        self.query_one("#box").border_title = f" {rule.title} on {self.cockpit.options.context} "
+        self.query_one("#box").border_title = f" {rule.title} on {self.cockpit.options.system.name} "
         self.set_interval(TICK_S, self._tick)
         self._draw()
         self.query_one("#no", Button).focus()

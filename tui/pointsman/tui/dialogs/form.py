@@ -92,7 +92,7 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
                 yield Button("Go on", id="go", compact=True, disabled=True)
 
     def on_mount(self) -> None:
-        self.query_one("#box").border_title = f" {self.TITLE_TEXT} on {self.cockpit.options.context} "
+        self.query_one("#box").border_title = f" {self.TITLE_TEXT} on {self.cockpit.options.system.name} "
         self.query(Input).first().focus()
         self.check()
 
