@@ -1,5 +1,6 @@
 """The tree of commands: what each says of itself, and what it refuses before it asks anybody."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,6 +189,20 @@ def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
     for url in ("nats://127.0.0.1:9", "http://127.0.0.1:9"):
         done = runner.invoke(pointsman, ["server", "ls", "--url", url])
         assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True), done.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["cheat"], ["server", "--help"], ["settings"], ["completion", "fish"]]
+)
+def test_who_reads_no_further_hears_no_complaint(arguments: list[str]) -> None:
+    unread, written = os.pipe()
+    os.close(unread)
+    done = subprocess.run(
+        [sys.executable, "-c", "from pointsman.cli.main import main; main()", *arguments],
+        env={"PATH": "/usr/bin"}, stdout=written, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(written)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_names_stand_for_others_in_the_same_way_everywhere() -> None:

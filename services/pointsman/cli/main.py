@@ -1,6 +1,9 @@
 """The command `pointsman`: names its subcommands and imports one only when it is used."""
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -79,8 +82,24 @@ EPILOG = """Exit codes: 0 done, 1 the thing itself failed, 2 usage or a question
 4 conflict, 5 not allowed, 6 timeout, 69 nobody could be reached, 130 interrupted. `pointsman cheat` shows examples."""
 
 
+@contextmanager
+def while_read() -> Iterator[None]:
+    """Nobody reads on, as in `| head -1`: ends without a word, as programs do that SIGPIPE ends."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        raise SystemExit(options.UNREAD) from None
+
+
 class LazyGroup(click.Group):
     """A group whose help needs no import of its commands."""
+
+    def make_context(self, *args: Any, **given: Any) -> click.Context:
+        with while_read():
+            return super().make_context(*args, **given)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -102,7 +121,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with while_read():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise SystemExit(options.INTERRUPTED) from None
 

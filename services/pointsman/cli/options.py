@@ -22,6 +22,7 @@ DATA_DIR_DEFAULT = Path(".pointsman")
 OURS = frozenset(PREFIX + name for name in ("CONTEXT", "CONTEXTS", "URL", "TOKEN", "READ_ONLY", "OUTPUT", "COMPLETE"))
 """Variables that only the command line reads, which are no settings."""
 FAILED, USAGE, NOT_FOUND, CONFLICT, NOT_ALLOWED, TIMEOUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 69, 130
+UNREAD = 141
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

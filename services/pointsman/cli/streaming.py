@@ -38,16 +38,13 @@ class Ended(Exception):
 
 def follow(wanted: "Wanted", handle: Handle, *, task_id: str | None = None, since: str | None = None) -> None:
     """Of one task until its end, of all until interrupted. Goes on where it was after an outage."""
-    try:
-        if wanted.place.is_rest:
-            with asking.refusals(wanted):
-                _over_rest(wanted, handle, task_id, since)
-        elif task_id is not None:
-            wanted.loop(lambda client: _one(client, task_id, handle))
-        else:
-            wanted.loop(lambda client: _all(client, since, handle))
-    except BrokenPipeError:
-        raise SystemExit(0) from None
+    if wanted.place.is_rest:
+        with asking.refusals(wanted):
+            _over_rest(wanted, handle, task_id, since)
+    elif task_id is not None:
+        wanted.loop(lambda client: _one(client, task_id, handle))
+    else:
+        wanted.loop(lambda client: _all(client, since, handle))
 
 
 async def _one(client: Client, task_id: str, handle: Handle) -> None:

@@ -46,9 +46,6 @@ def show[A](
                     told.missed(str(error))
     except KeyboardInterrupt:
         raise SystemExit(options.INTERRUPTED) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
 
 
 class _Lines[A]:
