@@ -2,9 +2,10 @@
 
 import io
 
-from pointsman.cli import terminal
+from pointsman.cli import services, terminal
 from pointsman.cli.finding_of import skew
 from pointsman.cli.gateway import readiness
+from pointsman.services.version import VERSION
 
 
 def test_a_clock_is_judged_by_what_can_be_known() -> None:
@@ -28,3 +29,10 @@ def test_a_gateway_that_lacks_something_says_what() -> None:
     assert (lacking.is_fine, "task (no answer)" in lacking.text) == (False, True)
     assert "no gateway of Pointsman" in readiness("u", 200, b"<html>").text
     assert readiness("u", 200, b'{"status":"ready","dependencies":{}}').is_fine
+
+
+def test_services_that_do_not_answer_are_named() -> None:
+    heard = {name: {VERSION} for name in services.NEEDED}
+    assert all(finding.is_fine for finding in services.versions(heard))
+    del heard["statistics"]
+    assert [one.text for one in services.versions(heard) if not one.is_fine] == ["no answer from: statistics"]

@@ -17,7 +17,7 @@ from pointsman.services.version import VERSION
 
 TIMEOUT_S = 5.0
 GATHER_S = 1.0
-NEEDED = ("task", "registry", "balancer", "instance", "history", "statistics", "gateway")
+NEEDED = ("task", "registry", "balancer", "instance", "history", "statistics")
 ASKED = verb("registry", "list")
 LISTENED = f"{PREFIX}.view.load"
 
@@ -52,7 +52,7 @@ async def findings(settings: Settings) -> list[Finding]:
         await bus.close()
     denied = [refusal for refusal in refusals if "permissions" in refusal.lower()]
     allowed = Finding(False, f"NATS denies us: {denied[0]}") if denied else Finding(True, "NATS lets us ask and listen")
-    return [allowed, *_versions(answered), *asked]
+    return [allowed, *versions(answered), *asked]
 
 
 async def _pinged(bus: Bus) -> dict[str, set[str]]:
@@ -71,12 +71,13 @@ async def _pinged(bus: Bus) -> dict[str, set[str]]:
     return found
 
 
-def _versions(answered: dict[str, set[str]]) -> list[Finding]:
+def versions(answered: dict[str, set[str]]) -> list[Finding]:
     if not answered:
         return [Finding(False, "no service answers")]
     versions = {version for some in answered.values() for version in some}
-    names = ", ".join(sorted(answered))
-    told = [Finding(True, f"services answer: {names}")]
+    told = [Finding(True, f"services answer: {', '.join(sorted(answered))}")]
+    if silent := [name for name in NEEDED if name not in answered]:
+        told.append(Finding(False, f"no answer from: {', '.join(silent)}"))
     others = sorted(versions - {VERSION})
     told.append(
         Finding(False, f"services of version {', '.join(others)} run, this is {VERSION}")

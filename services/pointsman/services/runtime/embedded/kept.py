@@ -15,6 +15,7 @@ log = structlog.get_logger()
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 STEADY_AFTER_S = 10.0
+FALLS_MAX = 5
 
 
 class Launcher(Protocol):
@@ -36,7 +37,7 @@ class DidNotStart(RuntimeError):
 
 
 class Kept:
-    """`on_start(name, pid)` is told of every start."""
+    """`on_start(name, pid)` is told of every start. `falls`: how often in a row it has ended soon after its start."""
 
     def __init__(self, launcher: Launcher, on_start: Callable[[str, int], None] = lambda _name, _pid: None) -> None:
         self.launcher = launcher
@@ -45,6 +46,7 @@ class Kept:
         self._process: asyncio.subprocess.Process | None = None
         self._program: child.Program | None = None
         self._loop: asyncio.Task[None] | None = None
+        self.falls = 0
 
     @property
     def pid(self) -> int | None:
@@ -82,14 +84,24 @@ class Kept:
         if self._loop is not None:
             await asyncio.wait({self._loop})
 
+    def complaint(self) -> str:
+        """What it said last."""
+        log_file = self.launcher.log
+        ended = f"{self.launcher.name} ended {self.falls} times in a row" if self.falls else self.launcher.name
+        return f"{ended}; the end of {log_file}:\n{child.last_lines(log_file)}"
+
     async def _keep(self) -> None:
         pause_s = PAUSE_FIRST_S
         while not self._stopping.is_set():
             lived_s = await self._lived_s()
             if self._stopping.is_set():
                 return
-            pause_s = PAUSE_FIRST_S if lived_s >= STEADY_AFTER_S else pause_s
+            is_steady = lived_s >= STEADY_AFTER_S
+            pause_s = PAUSE_FIRST_S if is_steady else pause_s
+            self.falls = 0 if is_steady else self.falls + 1
             log.warning("program ended", program=self.launcher.name, code=self._code, restart_in_s=pause_s)
+            if self.falls == FALLS_MAX:
+                log.error(self.complaint())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
             pause_s = min(PAUSE_MAX_S, pause_s * 2)

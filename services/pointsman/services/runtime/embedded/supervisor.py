@@ -1,7 +1,6 @@
 """The whole system on one machine: starts broker, database and services in order, keeps them, stops them in order."""
 
 import asyncio
-import http.client
 import os
 import signal
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from pointsman.services.runtime.embedded import child, folder, ports, runfile, store_watch
-from pointsman.services.runtime.embedded.kept import DidNotStart, Kept, Launcher
+from pointsman.services.runtime.embedded import answering, child, folder, ports, runfile, store_watch
+from pointsman.services.runtime.embedded.kept import FALLS_MAX, DidNotStart, Kept, Launcher
 from pointsman.services.runtime.embedded.nats import Nats
 from pointsman.services.runtime.embedded.polling import until
 from pointsman.services.runtime.embedded.postgres import Postgres
@@ -25,7 +24,6 @@ LEFTOVERS_WITHIN_S = 30.0
 STORES_WITHIN_S = 60.0
 READY_WITHIN_S = 120.0
 PROBE_EVERY_S = 0.1
-PROBE_TIMEOUT_S = 2.0
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
@@ -34,7 +32,7 @@ class PortInUse(RuntimeError):
 
 
 async def up(settings: Settings, data_dir: Path, *, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT. `announce` gets the line `ready URL` once the gateway is ready.
+    """Run until SIGTERM or SIGINT. `announce` gets the line `ready URL` once every service answers.
 
     Raises folder.FolderInUse, PortInUse, DidNotStart.
     """
@@ -88,7 +86,7 @@ class System:
         self.loops: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
-        """Start everything; returns the gateway's URL when it says it is ready."""
+        """Start everything; returns the gateway's URL once every service answers."""
         runfile.remove(self._home)
         port = _port(self._asked)
         broker, database = Nats(self._home, keeps=self._keeps), Postgres(self._home, keeps=self._keeps)
@@ -99,7 +97,7 @@ class System:
         self._note()
         await self._migrate(self._settings)
         self._services = [self._kept(self._group(names, self._settings)) for names in GROUPS]
-        await self._gateway_ready(self._settings)
+        await self._all_answer(self._settings)
         self._watching = asyncio.create_task(store_watch.watch(self._stores[0], self._settings, self._home))
         return self._settings.base_url
 
@@ -146,13 +144,25 @@ class System:
         finally:
             await child.stop(process, program)
 
-    async def _gateway_ready(self, settings: Settings) -> None:
+    async def _all_answer(self, settings: Settings) -> None:
+        silent: tuple[str, ...] = ()
+
+        async def are_ready() -> bool:
+            nonlocal silent
+            if fallen := [kept for kept in self._services if kept.falls >= FALLS_MAX]:
+                raise DidNotStart(fallen[0].complaint())
+            silent = await answering.silent(settings)
+            return not silent
+
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await until(lambda: asyncio.to_thread(_is_ready, settings), every_s=PROBE_EVERY_S)
+                await until(are_ready, every_s=PROBE_EVERY_S)
         except TimeoutError:
-            tails = (f"{kept.launcher.log}:\n{child.last_lines(kept.launcher.log, 5)}" for kept in self._services)
-            raise DidNotStart("\n".join([f"not ready after {READY_WITHIN_S:.0f} s", *tails])) from None
+            tails = (
+                kept.complaint() for kept, names in zip(self._services, GROUPS, strict=True) if {*names} & {*silent}
+            )
+            said = f"not ready after {READY_WITHIN_S:.0f} s: no answer from {', '.join(silent)}"
+            raise DidNotStart("\n".join([said, *tails])) from None
 
 
 def settled(asked: Settings, home: Path, broker: Nats, database: Postgres, port: int) -> Settings:
@@ -196,15 +206,3 @@ def _port(settings: Settings) -> int:
     if not ports.is_free(settings.port, settings.host):
         raise PortInUse(f"port {settings.port} on {settings.host} is in use; `--port 0` takes a free one")
     return settings.port
-
-
-def _is_ready(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    connection = http.client.HTTPConnection(host, settings.port, timeout=PROBE_TIMEOUT_S)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
