@@ -207,6 +207,19 @@ async def test_a_subscription_is_active_after_the_barrier(world: World, bus: Bus
         await subscription.unsubscribe()
 
 
+async def test_a_barrier_that_is_given_up_at_any_moment_leaves_the_connection_whole(bus: Bus) -> None:
+    again: list[str] = []
+    bus.on_reconnect(lambda: again.append("reconnected"))
+    for moments in range(30):
+        barrier = asyncio.create_task(bus.barrier())
+        for _ in range(moments % 10):
+            await asyncio.sleep(0)
+        barrier.cancel()
+        await asyncio.wait((barrier,))
+        await bus.barrier()
+    assert bus.is_connected and not again
+
+
 async def test_a_service_is_found_answers_and_leaves(world: World, bus: Bus) -> None:
     caller = await world.connect("caller")
     endpoints = [Endpoint("say", "svc.say", echoing(bus, b"said ")), Endpoint("do", "svc.do", echoing(bus, b"did "))]

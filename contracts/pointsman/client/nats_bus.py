@@ -127,10 +127,11 @@ class NatsBus:
         return str(self._client.new_inbox())
 
     async def barrier(self) -> None:
-        """flush() lets its PING overtake pending commands: write those out first."""
+        """flush() lets its PING overtake pending commands: write those out first. Given up, it would break the connection
+        when the PONG comes, so it is waited for whoever leaves."""
         try:
             await self._client._flush_pending(force_flush=True)
-            await self._client.flush()
+            await asyncio.shield(asyncio.ensure_future(self._client.flush()))
         except (*GONE, TimeoutError) as error:
             raise BusDown(str(error)) from error
 
