@@ -11,7 +11,8 @@ pointsman server watch                           the same, repainted
 pointsman balancer get                           who leads, what waits, what is wrong
 pointsman stats day                              how many tasks, how they ended
 pointsman events                                 what happens, as it happens
-pointsman tui                                    all of it on one screen""",
+pointsman tui                                    all of it on one screen
+pointsman record incident.rec --since 20m        what it showed, as a file for a ticket""",
     "task": """\
 pointsman task submit resize --payload '{"width":200}' --wait
 pointsman task get ID                            where it is, and its attempts
