@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,12 +44,20 @@ async def register(admin: Rest, servers: int, port: str) -> None:
         await admin.call("POST", "/api/servers", server, expect=(201,))
 
 
+@dataclass
+class Load:
+    accepted: int = 0
+
+
 @contextlib.asynccontextmanager
-async def load(admin: Rest, rate: float, *, may_fail: bool = False) -> AsyncIterator[None]:
+async def load(admin: Rest, rate: float, *, may_fail: bool = False) -> AsyncIterator[Load]:
+    done = Load()
+
     async def submit(number: int) -> None:
         task = {"type": TYPES[number % len(TYPES)], "payload": {"n": number}, "labels": {"team": f"t{number % 3}"}}
         with contextlib.suppress(*((aiohttp.ClientError, TimeoutError, AssertionError) if may_fail else ())):
             await admin.call("POST", "/api/task", task, expect=(200, 202))
+            done.accepted += 1
 
     async def steadily() -> None:
         due = time.monotonic()
@@ -60,10 +69,15 @@ async def load(admin: Rest, rate: float, *, may_fail: bool = False) -> AsyncIter
 
     submitting = asyncio.create_task(steadily())
     try:
-        yield
+        yield done
     finally:
         submitting.cancel()
         await asyncio.gather(submitting, return_exceptions=True)
+
+
+async def waiting(admin: Rest) -> str:
+    told = (await admin.call("GET", "/api/stats/load-balancer")).body
+    return f"accepted; {told['pending']} wait, {told['totalActiveTasks']} run"
 
 
 async def costs(screen: Terminal, name: str, seconds: float) -> None:
@@ -92,7 +106,7 @@ async def key_to_screen(screen: Terminal) -> None:
 async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) -> None:
     arguments = ("tui", "--data-dir", str(system.data_dir))
     async with contextlib.AsyncExitStack() as stack:
-        async with load(admin, options.rate):
+        async with load(admin, options.rate) as loaded:
             await asyncio.sleep(WARM_UP_S)
             began = time.perf_counter()
             screen = await stack.enter_async_context(terminal(*arguments))
@@ -104,7 +118,9 @@ async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) ->
             for place, name in enumerate(SCREENS, 1):
                 screen.press(str(place).encode())
                 await asyncio.sleep(2)
+                accepted, since = loaded.accepted, time.monotonic()
                 await costs(screen, f"{name}, {options.rate:g}/s", options.seconds)
+                print(f"{(loaded.accepted - accepted) / (time.monotonic() - since):24.0f} tasks/s", await waiting(admin))
             screen.press(b"2")
             await asyncio.sleep(2)
             await key_to_screen(screen)

@@ -14,7 +14,7 @@ from pointsman.tui.model import FLOWS_KEPT, NEWS_KEPT, SECOND_MS, Model, whole_f
 SECONDS_MAX = 3_600
 BYTES_MAX = 32 << 20
 UNPACKED_BYTES_MAX = 16 << 20
-COMPRESSION = 1
+COMPRESSION = 6
 FAR_MS = 5 * SECOND_MS
 
 

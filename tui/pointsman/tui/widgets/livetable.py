@@ -21,7 +21,7 @@ from pointsman.tui.messages import MarksChanged, RowChosen, RowHighlighted
 from pointsman.tui.showing import look_of
 from pointsman.tui.widgets.lines import Line, finished
 
-STRIPS_MAX = 2_000
+STRIPS_MAX = 250
 Cell = str | tuple[str, Role]
 
 
