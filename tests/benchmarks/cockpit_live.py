@@ -120,7 +120,9 @@ async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) ->
                 await asyncio.sleep(2)
                 accepted, since = loaded.accepted, time.monotonic()
                 await costs(screen, f"{name}, {options.rate:g}/s", options.seconds)
-                print(f"{(loaded.accepted - accepted) / (time.monotonic() - since):24.0f} tasks/s", await waiting(admin))
+                print(
+                    f"{(loaded.accepted - accepted) / (time.monotonic() - since):24.0f} tasks/s", await waiting(admin)
+                )
             screen.press(b"2")
             await asyncio.sleep(2)
             await key_to_screen(screen)
