@@ -1,7 +1,7 @@
 """The cockpit on a running system: what it costs screen by screen, how soon it answers, and pictures of it.
 
-`python -m tests.benchmarks.cockpit_live [--servers 20] [--rate 60]` starts everything, stand-in servers and a steady load
-included, and the cockpit on a terminal of 120x36. `--captures DIR` writes a picture of every screen instead.
+`python -m tests.benchmarks.cockpit_live [--servers 20] [--rate 60] [--batch 1]` starts everything, stand-in servers and a
+steady load included, and the cockpit on a terminal of 120x36. `--captures DIR` writes a picture of every screen instead.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,7 +26,7 @@ from tests.support.terminal import Terminal, terminal
 
 SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
 TYPES = ("transcribe", "resize-image", "score-fraud", "render-pdf")
-WARM_UP_S, LOADED_S = 20.0, 90.0
+WARM_UP_S, LOADED_S, UNTIL_OVER_S = 20.0, 90.0, 75.0
 KEYS = 30
 MIB = 1024 * 1024
 
@@ -50,21 +50,28 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def load(admin: Rest, rate: float, *, may_fail: bool = False) -> AsyncIterator[Load]:
+async def load(admin: Rest, rate: float, *, batch: int = 1, may_fail: bool = False) -> AsyncIterator[Load]:
     done = Load()
 
-    async def submit(number: int) -> None:
-        task = {"type": TYPES[number % len(TYPES)], "payload": {"n": number}, "labels": {"team": f"t{number % 3}"}}
+    def task(number: int) -> dict[str, Any]:
+        return {"type": TYPES[number % len(TYPES)], "payload": {"n": number}, "labels": {"team": f"t{number % 3}"}}
+
+    async def submit(numbers: Iterable[int]) -> None:
+        tasks = [task(number) for number in numbers]
         with contextlib.suppress(*((aiohttp.ClientError, TimeoutError, AssertionError) if may_fail else ())):
-            await admin.call("POST", "/api/task", task, expect=(200, 202))
-            done.accepted += 1
+            if batch == 1:
+                await admin.call("POST", "/api/task", tasks[0], expect=(200, 202))
+            else:
+                answer = await admin.call("POST", "/api/tasks/batch", {"tasks": tasks}, expect=(200,))
+                assert all("id" in result for result in answer.body["results"]), answer.text[:500]
+            done.accepted += len(tasks)
 
     async def steadily() -> None:
         due = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            for number in itertools.count():
-                group.create_task(submit(number))
-                due += 1 / rate
+            for number in itertools.count(step=batch):
+                group.create_task(submit(range(number, number + batch)))
+                due += batch / rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     submitting = asyncio.create_task(steadily())
@@ -106,7 +113,7 @@ async def key_to_screen(screen: Terminal) -> None:
 async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) -> None:
     arguments = ("tui", "--data-dir", str(system.data_dir))
     async with contextlib.AsyncExitStack() as stack:
-        async with load(admin, options.rate) as loaded:
+        async with load(admin, options.rate, batch=options.batch) as loaded:
             await asyncio.sleep(WARM_UP_S)
             began = time.perf_counter()
             screen = await stack.enter_async_context(terminal(*arguments))
@@ -127,7 +134,7 @@ async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) ->
             await asyncio.sleep(2)
             await key_to_screen(screen)
         screen.press(b"1")
-        await asyncio.sleep(15)
+        await asyncio.sleep(UNTIL_OVER_S)
         await costs(screen, "overview, nothing", options.seconds)
 
 
@@ -165,6 +172,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", type=int, default=20)
     parser.add_argument("--rate", type=float, default=60, help="tasks a second")
+    parser.add_argument("--batch", type=int, default=1, help="tasks in a submission")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--captures", type=Path, help="folder for pictures of every screen")
     asyncio.run(main(parser.parse_args()))
