@@ -3,6 +3,7 @@
 import pytest
 
 from pointsman.tui.topbar import SCREENS
+from pointsman.tui.widgets.livetable import LiveTable
 from tests.support.cockpit_world import World
 from tests.support.cockpits import cockpit
 
@@ -19,6 +20,23 @@ async def test_every_screen_opens_at_every_size(place: int, size: tuple[int, int
         too_small = size[0] < 60 or size[1] < 16
         await seat.sees(f"needs 60x16, this is {size[0]}x{size[1]}"[: size[0]] if too_small else f"[{place} {name}")
         assert all(len(line) <= size[0] for line in seat.text.splitlines())
+
+
+async def test_keys_work_as_before_when_the_terminal_was_too_small_for_a_while() -> None:
+    async with cockpit(World(servers=5), (80, 24), screen="servers") as seat:
+        await seat.sees("srv-0005")
+        await seat.pilot.resize_terminal(20, 5)
+        await seat.sees("needs 60x16")
+        await seat.pilot.resize_terminal(80, 24)
+        await seat.sees("srv-0005")
+        await seat.press("j")
+        await seat.sees(lambda _: seat.app.screen.query_one(LiveTable).cursor == "srv-0002")
+        await seat.press("question_mark")
+        await seat.sees("keys of Servers")
+        await seat.press("escape")
+        await seat.sees("filter none")
+        await seat.press("k")
+        await seat.sees(lambda _: seat.app.screen.query_one(LiveTable).cursor == "srv-0001")
 
 
 async def test_before_the_first_frame_nothing_is_zero() -> None:

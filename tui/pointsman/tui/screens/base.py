@@ -21,6 +21,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.widget import Widget
 
 from pointsman.tui.model import Model
 from pointsman.tui.topbar import screens_line, top_line
@@ -39,6 +40,7 @@ class CockpitScreen(Screen[None]):
     WRITES: ClassVar[frozenset[str]] = frozenset()
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-medium"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
+    _focused: Widget | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar(id="top")
@@ -111,8 +113,20 @@ class CockpitScreen(Screen[None]):
             self.cockpit.wake()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT, "-too-small")
+        was_too_small = self.has_class("-too-small")
+        is_too_small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        if is_too_small and not was_too_small:
+            self._focused = self.focused
+        self.set_class(is_too_small, "-too-small")
+        if was_too_small and not is_too_small:
+            self.call_after_refresh(self._focus_again)
         self.call_after_refresh(self.draw_all)
+
+    def _focus_again(self) -> None:
+        """What is hidden loses the focus."""
+        if self.focused is None:
+            candidates = (self._focused, *self.query(self.AUTO_FOCUS or "*"))
+            self.set_focus(next((one for one in candidates if one and one.is_attached and one.focusable), None))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (action in self.WRITES and self.cockpit.why_read_only)

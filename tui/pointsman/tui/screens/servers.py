@@ -46,6 +46,7 @@ WIDE_COLUMNS = (
 
 class ServersScreen(ServerVerbs):
     NAME = "servers"
+    AUTO_FOCUS = "LiveTable"
     BINDINGS = [
         Binding("s", "next_sort", "Sort", id="servers.sort"),
         Binding("S", "reverse", "Reverse", show=False, id="servers.reverse"),
@@ -79,7 +80,6 @@ class ServersScreen(ServerVerbs):
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
-        self.query_one(LiveTable).focus()
 
     @property
     def table(self) -> LiveTable:
