@@ -117,9 +117,9 @@ async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) ->
             await asyncio.sleep(WARM_UP_S)
             began = time.perf_counter()
             screen = await stack.enter_async_context(terminal(*arguments))
-            await screen.shows(b"Overview")
+            await screen.draws(b"Overview")
             skeleton_s = time.perf_counter() - began
-            await screen.shows(b"live")
+            await screen.draws(b"live")
             print(f"start                 skeleton {skeleton_s:.2f} s, live {time.perf_counter() - began:.2f} s")
             await asyncio.sleep(5)
             for place, name in enumerate(SCREENS, 1):

@@ -5,17 +5,10 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import pty
 import re
-import signal
-import struct
 import sys
 import tempfile
-import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -25,13 +18,15 @@ from pointsman.client.bus import BusDown
 from pointsman.client.nats_bus import NatsBus, connect
 from pointsman.contracts.frames import RATE_HZ, encode_frame
 from pointsman.contracts.subjects import VIEW_FRAME
+from tests.benchmarks.cockpit_live import key_to_screen
+from tests.benchmarks.processes import cpu_s_of
 from tests.support.cockpit_broker import Announcer, broker
 from tests.support.cockpit_world import World
+from tests.support.terminal import Terminal, terminal
 
-COLUMNS, LINES = 120, 36
 FRAME = re.compile(rb"frame ([\d,]+) gaps")
+FRAME_TEXT_MAX = 40
 SECONDS = 15.0
-FORGOTTEN = ("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE")
 
 
 class Timed(Announcer):
@@ -53,80 +48,30 @@ class Timed(Announcer):
             await asyncio.sleep(1 / RATE_HZ)
 
 
-class Terminal:
-    """A process on a pty, whose output is read at once."""
-
-    def __init__(self, *command: str) -> None:
-        self.began = time.monotonic()
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            for name in FORGOTTEN:
-                os.environ.pop(name, None)
-            os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
-            os.execvp(command[0], command)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-        self.size = 0
-        self.seen = bytearray()
-        self.heard: Callable[[bytes], None] = lambda _: None
-        self.process = psutil.Process(self.pid)
-        asyncio.get_running_loop().add_reader(self._fd, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, 1 << 16)
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            return
-        self.size += len(data)
-        self.seen += data
-        self.heard(data)
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._fd, keys)
-
-    async def until(self, words: bytes, within_s: float = 30.0) -> float:
-        """Seconds since the start of the process when they were seen."""
-        async with asyncio.timeout(within_s):
-            while words not in self.seen:
-                await asyncio.sleep(0.002)
-        return time.monotonic() - self.began
-
-    def cpu_s(self) -> float:
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
-
-    async def end(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
-        await asyncio.to_thread(os.waitpid, self.pid, 0)
-
-
-async def measured(terminal: Terminal, cluster: Timed, name: str, seconds: float) -> None:
+async def measured(screen: Terminal, cluster: Timed, name: str, seconds: float) -> None:
     """CPU, bytes, and the time from the telling of a frame to its number on the terminal."""
     waited: list[float] = []
-
-    def heard(_: bytes) -> None:
-        now = time.monotonic()
-        for found in FRAME.finditer(bytes(terminal.seen)):
-            told = cluster.told_at.pop(int(found[1].replace(b",", b"")), None)
-            if told is not None:
-                waited.append(1000 * (now - told))
-        del terminal.seen[:-200]
-
-    terminal.seen.clear()
     cluster.told_at.clear()
-    terminal.heard = heard
-    cpu, size, began = terminal.cpu_s(), terminal.size, time.monotonic()
-    await asyncio.sleep(seconds)
+    process, size, began = psutil.Process(screen.process.pid), len(screen.drawn), time.monotonic()
+    cpu, looked_to = cpu_s_of(process.pid), size
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await screen.draws_more()
+                now = time.monotonic()
+                for found in FRAME.finditer(screen.drawn, looked_to):
+                    told = cluster.told_at.pop(int(found[1].replace(b",", b"")), None)
+                    if told is not None:
+                        waited.append(1000 * (now - told))
+                looked_to = max(looked_to, len(screen.drawn) - FRAME_TEXT_MAX)
     took = time.monotonic() - began
-    terminal.heard = lambda _: None
-    share, rate = 100 * (terminal.cpu_s() - cpu) / took, (terminal.size - size) / took / 1000
+    share, rate = 100 * (cpu_s_of(process.pid) - cpu) / took, (len(screen.drawn) - size) / took / 1000
     told = ""
     if len(waited) > 2:
         told = (
             f"frame->screen p50 {median(waited):4.0f} p95 {quantiles(waited, n=20)[-1]:4.0f} max {max(waited):4.0f} ms"
         )
-    rss = terminal.process.memory_info().rss / 1e6
-    print(f"{name:10} CPU {share:5.1f} %  {rate:6.1f} kB/s  RSS {rss:4.0f} MB  {told}")
+    print(f"{name:10} CPU {share:5.1f} %  {rate:6.1f} kB/s  RSS {process.memory_info().rss / 1e6:4.0f} MB  {told}")
 
 
 async def main(seconds: float) -> None:
@@ -135,40 +80,32 @@ async def main(seconds: float) -> None:
             bus = await connect(nats.url, name="made-up cluster")
             cluster = Timed(bus, World())
             task = asyncio.create_task(cluster.run())
-            terminal = Terminal(str(Path(sys.executable).with_name("pointsman")), "tui", "--url", nats.url)
-            hello, skeleton = await terminal.until(b"connecting"), await terminal.until(b"1 Overview")
-            numbers = await terminal.until("● live".encode())
-            print(
-                f"start: first byte {hello:.2f} s, skeleton {skeleton:.2f} s (<= 1.0), numbers {numbers:.2f} s (<= 1.3)"
-            )
-            print(f"       CPU by then {terminal.cpu_s():.2f} s (<= 1.2)")
-            await asyncio.sleep(3)
-            for key, name in ((b"1", "Overview"), (b"2", "Servers"), (b"3", "Tasks")):
-                terminal.press(key)
+            began = time.monotonic()
+            async with terminal("tui", "--url", nats.url) as screen:
+                await started(screen, began)
+                await asyncio.sleep(3)
+                for key, name in ((b"1", "Overview"), (b"2", "Servers"), (b"3", "Tasks")):
+                    screen.press(key)
+                    await asyncio.sleep(1)
+                    await measured(screen, cluster, name, seconds)
+                screen.press(b"2")
                 await asyncio.sleep(1)
-                await measured(terminal, cluster, name, seconds)
-            await keys(terminal)
-            cluster.is_silent = True
-            await asyncio.sleep(8)
-            await measured(terminal, cluster, "no frames", seconds)
-            await terminal.end()
+                await key_to_screen(screen)
+                cluster.is_silent = True
+                await asyncio.sleep(8)
+                await measured(screen, cluster, "no frames", seconds)
             task.cancel()
             await bus.close()
 
 
-async def keys(terminal: Terminal) -> None:
-    """From a key to the first bytes that it makes, between two frames' drawings."""
-    terminal.press(b"2")
-    await asyncio.sleep(1)
-    waited = []
-    for _ in range(30):
-        before, began = terminal.size, time.monotonic()
-        terminal.press(b"j")
-        while terminal.size == before:
-            await asyncio.sleep(0.001)
-        waited.append(1000 * (time.monotonic() - began))
-        await asyncio.sleep(0.13)
-    print(f"key -> screen p50 {median(waited):.0f} p95 {quantiles(waited, n=20)[-1]:.0f} ms (<= 50)")
+async def started(screen: Terminal, began: float) -> None:
+    after_s = []
+    for words in ("connecting", "1 Overview", "● live"):
+        await screen.draws(words.encode())
+        after_s.append(time.monotonic() - began)
+    hello, skeleton, numbers = after_s
+    print(f"start: first byte {hello:.2f} s, skeleton {skeleton:.2f} s (<= 1.0), numbers {numbers:.2f} s (<= 1.3)")
+    print(f"       CPU by then {cpu_s_of(screen.process.pid):.2f} s (<= 1.2)")
 
 
 if __name__ == "__main__":

@@ -1,169 +1,166 @@
-"""The cockpit on a real terminal, in tmux: what is shown, what keys do, and that the terminal is as before."""
+"""The cockpit as a process on a terminal: what is shown, what keys do, and that the terminal is as before when it is over."""
 
 import asyncio
-import os
-import shutil
+import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
 from tests.support.cockpit_broker import announced, broker
 from tests.support.cockpit_world import World
+from tests.support.terminal import POINTSMAN, WITHIN_S, Terminal, terminal
 
-TMUX = shutil.which("tmux")
-pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed (Debian: apt install tmux)")
-COMMAND = Path(sys.executable).with_name("pointsman")
-SEEN_WITHIN_S = 40.0
-FORGOTTEN = ("COLUMNS", "LINES", "TMUX", "NO_COLOR")
+INTERRUPTED = 130
+NOWHERE = "nats://127.0.0.1:9"
+MOUSE = 1000 << 5
+SHOWN_BY = {
+    b"?": "type to search",
+    b":": "Search for",
+    b"/": "name  pool:x",
+    b"d": "No, go back",
+    b"R": "Register a server",
+    b"t": "t now",
+}
+FALLING = """
+from pointsman.cli.main import main
+from pointsman.tui.app import Cockpit
 
+def fall(self):
+    raise ValueError("made to fall")
 
-class Tmux:
-    """One window with a shell in it, on a server of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._socket = f"pointsman-{uuid.uuid4().hex[:8]}"
-        self._environment = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
-
-    async def run(self, *arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            TMUX or "tmux",
-            "-L",
-            self._socket,
-            *arguments,
-            env=self._environment | {"LANG": "C.UTF-8"},
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-        )
-        out, _ = await process.communicate()
-        return out.decode()
-
-    async def types(self, text: str) -> None:
-        await self.run("send-keys", "-t", "w", "-l", text)
-        await self.run("send-keys", "-t", "w", "Enter")
-
-    async def presses(self, *keys: str) -> None:
-        await self.run("send-keys", "-t", "w", *keys)
-
-    async def text(self) -> str:
-        return await self.run("capture-pane", "-p", "-t", "w")
-
-    async def sees(self, words: str) -> str:
-        async with asyncio.timeout(SEEN_WITHIN_S):
-            while words not in (text := await self.text()):
-                await asyncio.sleep(0.05)
-        return text
-
-    async def file(self, name: str) -> str:
-        async with asyncio.timeout(SEEN_WITHIN_S):
-            while not (path := self.folder / name).exists() or not path.read_text().endswith("\n"):
-                await asyncio.sleep(0.05)
-        return path.read_text()
+Cockpit.action_toggle_zone = fall
+main()
+"""
 
 
 @asynccontextmanager
-async def terminal(folder: Path, columns: int = 120, lines: int = 36) -> AsyncIterator[Tmux]:
-    tmux = Tmux(folder)
-    await tmux.run("-f", "/dev/null", "new-session", "-d", "-s", "w", "-x", str(columns), "-y", str(lines), "sh")
-    await tmux.run("set-option", "-g", "window-size", "manual")
-    try:
-        yield tmux
-    finally:
-        await tmux.run("kill-server")
+async def cockpit(folder: Path, *arguments: str, servers: int = 5, **how: Any) -> AsyncIterator[Terminal]:
+    """Over a made-up cluster, of which it has been told."""
+    async with (
+        broker(folder) as nats,
+        announced(nats, World(servers=servers)),
+        terminal("tui", *arguments, "--url", nats.url, **how) as screen,
+    ):
+        await screen.sees(f"Servers {servers}")
+        assert screen.state != screen.before
+        yield screen
 
 
-async def start(tmux: Tmux, arguments: str) -> None:
-    """Writes the terminal's settings before and after, the exit code, and the cursor's state when it is over."""
-    await tmux.types(f"stty -g >before; {COMMAND} tui {arguments}; echo $? >code; stty -g >after")
+async def is_left(screen: Terminal, codes: tuple[int, ...] = (0,)) -> None:
+    assert await screen.ended() in codes
+    assert screen.state == screen.before
+    assert b"Traceback" not in screen.drawn
 
 
-async def is_restored(tmux: Tmux) -> None:
-    assert await tmux.file("before") == await tmux.file("after")
-    assert (
-        await tmux.run("display-message", "-p", "-t", "w", "#{cursor_flag} #{alternate_on} #{mouse_any_flag}")
-    ).split() == [
-        "1",
-        "0",
-        "0",
-    ]
+def fills(rows: int, *words: str) -> Callable[[str], bool]:
+    """The keys stand in the last of so many lines, and nowhere is anything of another size."""
+
+    def does(text: str) -> bool:
+        lines = text.splitlines()
+        return len(lines) == rows and "q Quit" in lines[-1] and all(text.count(word) == 1 for word in words)
+
+    return does
 
 
 async def test_a_session_from_start_to_quit(tmp_path: Path) -> None:
-    async with broker(tmp_path) as nats, announced(nats, World()), terminal(tmp_path) as tmux:
-        await start(tmux, f"--url {nats.url}")
-        await tmux.sees("● live")
-        await tmux.sees("needs attention 2")
-        await tmux.presses("2")
-        text = await tmux.sees("RUN/CAP")
-        assert "srv-0134" in text and "✖ DOWN" in text
-        await tmux.run("resize-window", "-t", "w", "-x", "80", "-y", "24")
-        await tmux.sees("2 Servers 200]")
-        text = await tmux.text()
-        assert len(text.rstrip("\n").splitlines()) <= 24 and all(len(line) <= 80 for line in text.splitlines())
-        await tmux.run("resize-window", "-t", "w", "-x", "54", "-y", "15")
-        await tmux.sees("needs 60x16, this is 54x15")
-        await tmux.presses("q")
-        assert await tmux.file("code") == "0\n"
-        await is_restored(tmux)
+    async with cockpit(tmp_path, servers=200) as screen:
+        await screen.sees("needs attention 2")
+        screen.press(b"2")
+        text = await screen.sees("╭─ srv-0134")
+        assert "RUN/CAP" in text and "✖ DOWN" in text and "● live" in text
+        screen.resize(80, 24)
+        await screen.sees(fills(24, "[2 Servers 200]", "SERVER"))
+        screen.resize(20, 5)
+        await screen.sees(lambda text: text.split() == ["needs", "60x16,", "this", "is"])
+        screen.resize(120, 36)
+        await screen.sees(fills(36, "[2 Servers 200]", "SERVER", "╭─ srv-0134"))
+        screen.press(b"j")
+        await screen.sees("╭─ srv-0091")
+        screen.press(b"q")
+        await is_left(screen)
 
 
-@pytest.mark.parametrize("how", ["C-c", "SIGTERM"])
-async def test_the_terminal_is_given_back_however_it_ends(how: str, tmp_path: Path) -> None:
-    async with broker(tmp_path) as nats, announced(nats, World(servers=5)), terminal(tmp_path) as tmux:
-        await start(tmux, f"servers --url {nats.url}")
-        await tmux.sees("● live")
-        if how == "SIGTERM":
-            pane = (await tmux.run("display-message", "-p", "-t", "w", "#{pane_pid}")).strip()
-            for child in psutil.Process(int(pane)).children():
-                child.terminate()
-        else:
-            await tmux.presses(how)
-        await tmux.file("code")
-        await is_restored(tmux)
-        assert "Traceback" not in await tmux.text()
+@pytest.mark.parametrize("key", SHOWN_BY, ids=lambda key: SHOWN_BY[key])
+async def test_ctrl_c_leaves_from_anywhere(key: bytes, tmp_path: Path) -> None:
+    async with cockpit(tmp_path, "servers") as screen:
+        await screen.sees("srv-0005")
+        screen.press(key)
+        await screen.sees(SHOWN_BY[key])
+        screen.press(b"\x03")
+        await is_left(screen)
 
 
-async def test_it_starts_without_anybody_there_and_can_be_left(tmp_path: Path) -> None:
-    async with terminal(tmp_path) as tmux:
-        await start(tmux, "--url nats://127.0.0.1:9")
-        await tmux.sees("connecting, try")
-        assert "queued --" in await tmux.text()
-        await tmux.presses("q")
-        await tmux.file("code")
-        await is_restored(tmux)
+async def test_ctrl_c_leaves_before_anything_is_drawn() -> None:
+    async with terminal("tui", "--url", NOWHERE) as screen:
+        await screen.draws(b"connecting to")
+        screen.press(b"\x03")
+        await is_left(screen, codes=(0, INTERRUPTED))
+
+
+async def test_asked_to_end_it_gives_the_terminal_back(tmp_path: Path) -> None:
+    async with cockpit(tmp_path, "servers") as screen:
+        screen.process.send_signal(signal.SIGTERM)
+        await is_left(screen)
+
+
+async def test_a_bug_gives_the_terminal_back_and_is_told_below(tmp_path: Path) -> None:
+    async with cockpit(tmp_path, program=(sys.executable, "-c", FALLING)) as screen:
+        screen.press(b"U")
+        assert await screen.ended() == 1
+        assert screen.state == screen.before
+        assert b"made to fall" in screen.drawn[screen.drawn.rindex(b"\x1b[?1049l") :]
 
 
 async def test_a_terminal_that_goes_away_takes_the_cockpit_with_it(tmp_path: Path) -> None:
-    async with broker(tmp_path) as nats, announced(nats, World()), terminal(tmp_path) as tmux:
-        await tmux.types(f"exec {COMMAND} tui servers --url {nats.url}")
-        await tmux.sees("● live")
-        pane = (await tmux.run("display-message", "-p", "-t", "w", "#{pane_pid}")).strip()
-        cockpit = psutil.Process(int(pane))
-        await tmux.run("kill-session", "-t", "w")
-        async with asyncio.timeout(SEEN_WITHIN_S):
-            while cockpit.is_running() and cockpit.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.05)
+    async with cockpit(tmp_path, "servers") as screen:
+        screen.hang_up()
+        await asyncio.wait_for(screen.process.wait(), WITHIN_S)
 
 
-async def test_an_ascii_terminal_gets_ascii(tmp_path: Path) -> None:
-    async with broker(tmp_path) as nats, announced(nats, World()), terminal(tmp_path, 80, 24) as tmux:
-        await start(tmux, f"servers --ascii --url {nats.url}")
-        text = await tmux.sees("X DOWN")
+async def test_an_outage_is_said_screens_stay_usable_and_it_comes_back_by_itself(tmp_path: Path) -> None:
+    async with (
+        broker(tmp_path) as nats,
+        announced(nats, World(servers=12)),
+        terminal("tui", "--url", nats.url) as screen,
+    ):
+        await screen.sees("Servers 12")
+        nats.kill()
+        await screen.sees("✖ DISCONNECTED")
+        screen.press(b"2")
+        text = await screen.sees("[2 Servers 12]")
+        assert "✖ DISCONNECTED" in text and "srv-0012" in text
+        await nats.start()
+        await screen.sees("back after")
+        await screen.sees("● live")
+        screen.press(b"q")
+        await is_left(screen)
+
+
+async def test_it_starts_without_anybody_there_and_can_be_left() -> None:
+    async with terminal("tui", "--url", NOWHERE) as screen:
+        assert "queued --" in await screen.sees("connecting, try")
+        screen.press(b"q")
+        await is_left(screen)
+
+
+async def test_an_ascii_terminal_gets_ascii_and_keeps_its_mouse(tmp_path: Path) -> None:
+    async with cockpit(tmp_path, "servers", "--ascii", "--no-mouse", servers=200, columns=80, rows=24) as screen:
+        text = await screen.sees("X DOWN")
         assert text.isascii()
-        await tmux.presses("q")
-        await is_restored(tmux)
+        assert MOUSE not in screen.state.modes
+        screen.press(b"q")
+        await is_left(screen)
 
 
 async def test_a_picture_and_a_line_per_change_need_no_terminal(tmp_path: Path) -> None:
     async with broker(tmp_path) as nats, announced(nats, World(servers=5)) as cluster:
         shot = await asyncio.create_subprocess_exec(
-            str(COMMAND),
+            *POINTSMAN,
             "tui",
             "servers",
             "--snapshot",
@@ -173,10 +170,10 @@ async def test_a_picture_and_a_line_per_change_need_no_terminal(tmp_path: Path) 
             stdout=subprocess.PIPE,
             cwd=tmp_path,
         )
-        out, _ = await asyncio.wait_for(shot.communicate(), SEEN_WITHIN_S)
+        out, _ = await asyncio.wait_for(shot.communicate(), WITHIN_S)
         assert shot.returncode == 0 and "srv-0005" in out.decode() and "● UP" in out.decode()
         plain = await asyncio.create_subprocess_exec(
-            str(COMMAND), "tui", "--plain", "--url", nats.url, stdout=subprocess.PIPE, cwd=tmp_path
+            *POINTSMAN, "tui", "--plain", "--url", nats.url, stdout=subprocess.PIPE, cwd=tmp_path
         )
         assert plain.stdout is not None
         await heard(plain.stdout, b"cluster servers 5")
@@ -188,7 +185,7 @@ async def test_a_picture_and_a_line_per_change_need_no_terminal(tmp_path: Path) 
 
 
 async def heard(stream: asyncio.StreamReader, words: bytes) -> bytes:
-    async with asyncio.timeout(SEEN_WITHIN_S):
+    async with asyncio.timeout(WITHIN_S):
         async for told in stream:
             if words in told:
                 return told
@@ -197,7 +194,7 @@ async def heard(stream: asyncio.StreamReader, words: bytes) -> bytes:
 
 async def test_nobody_there_is_said_with_the_code_for_it(tmp_path: Path) -> None:
     shot = await asyncio.create_subprocess_exec(
-        str(COMMAND), "tui", "--snapshot", "text", "--url", "nats://127.0.0.1:9", stderr=subprocess.PIPE, cwd=tmp_path
+        *POINTSMAN, "tui", "--snapshot", "text", "--url", "nats://127.0.0.1:9", stderr=subprocess.PIPE, cwd=tmp_path
     )
-    _, told = await asyncio.wait_for(shot.communicate(), SEEN_WITHIN_S)
+    _, told = await asyncio.wait_for(shot.communicate(), WITHIN_S)
     assert shot.returncode == 69 and b"no frame within 10 s" in told

@@ -40,7 +40,7 @@ async def main(options: argparse.Namespace) -> int:
     ):
         await register(admin, 10, port)
         async with load(admin, 10, may_fail=True), terminal("tui", "--data-dir", str(system.data_dir)) as screen:
-            await screen.shows(b"live")
+            await screen.draws(b"live")
             for _ in range(options.kills):
                 victim = rng.choice(VICTIMS)
                 screen.press(rng.choice((b"1", b"2", b"3", b"4", b"5", b"6")))
