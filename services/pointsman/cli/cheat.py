@@ -12,7 +12,8 @@ pointsman balancer get                           who leads, what waits, what is 
 pointsman stats day                              how many tasks, how they ended
 pointsman events                                 what happens, as it happens
 pointsman tui                                    all of it on one screen
-pointsman record incident.rec --since 20m        what it showed, as a file for a ticket""",
+pointsman record incident.rec --since 20m        what it showed, as a file for a ticket
+pointsman tui --replay incident.rec --at 14:31   looked at again, anywhere""",
     "task": """\
 pointsman task submit resize --payload '{"width":200}' --wait
 pointsman task get ID                            where it is, and its attempts

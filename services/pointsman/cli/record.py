@@ -32,7 +32,7 @@ AGAIN_S = 1.0
 @click.option("--overwrite", is_flag=True, help="Replace FILE if there is one.")
 @options.asked_plainly
 def record(wanted: "Wanted", file: Path, since_s: float, follow: bool, for_s: float | None, overwrite: bool) -> None:
-    """Write the last hour of what cockpits are shown into FILE, for a ticket.
+    """Write the last hour of what cockpits are shown into FILE, for a ticket: `pointsman tui --replay FILE` shows it.
 
     One keyframe a second: servers, pools, flow, alerts, events and a sample of tasks; no payloads, no secrets. What has been
     written can be read whenever it is interrupted.

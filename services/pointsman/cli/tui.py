@@ -2,23 +2,25 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pointsman.cli import contexts, options, place
+from pointsman.cli import contexts, options, place, recorded
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.impact import Reads
 from pointsman.cli.quick import without
 
 if TYPE_CHECKING:
     from pointsman.cli.given import Given
-    from pointsman.tui.options import Address, Options
+    from pointsman.tui.options import Address, Options, System
 
 SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
 THEMES = ("pointsman-dark", "pointsman-light", "pointsman-cvd")
 HZ_HELP = "Draw at most so often a second: fewer for slow links."
 SNAPSHOT_TIMEOUT_S = 10.0
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 PLAIN_TERMINALS = ("linux", "vt", "dumb")
 SERVED = "TEXTUAL_DRIVER"
 """Set by textual-serve, which draws in a browser."""
@@ -27,6 +29,9 @@ SERVED = "TEXTUAL_DRIVER"
 @click.command(cls=Reads)
 @click.argument("screen", type=click.Choice(SCREENS), default="overview")
 @click.option("--at", metavar="TIME", help="Begin in the past: 14:31, 14:31:40 or 5m ago. Only the last hour is kept.")
+@click.option(
+    "--replay", "file", type=FILE, help="Show a recording that `pointsman record` wrote; connects to nothing."
+)
 @click.option("--snapshot", "form", type=click.Choice(("text", "svg")), help="Print one picture and end.")
 @click.option("--size", metavar="COLUMNSxLINES", default="120x36", show_default=True, help="Of the snapshot.")
 @click.option("--plain", "is_plain", is_flag=True, help="Print a line per change instead of drawing screens.")
@@ -35,17 +40,19 @@ SERVED = "TEXTUAL_DRIVER"
 @click.option("--no-mouse", "without_mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option("--hz", type=click.FloatRange(min=0.2, max=10), default=10.0, show_default=True, help=HZ_HELP)
 @options.placed
-def tui(form: str | None, size: str, is_plain: bool, without_mouse: bool, **shown: Any) -> None:
+def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_mouse: bool, **shown: Any) -> None:
     """Watch and steer a running system in the terminal."""
     shape = _shape(size)
     is_drawn = form is None and not is_plain
     if is_drawn and not (_is_terminal() or os.environ.get(SERVED)):
         options.fail("the cockpit needs a terminal; --snapshot and --plain do not", options.USAGE)
     given = options.given_of(click.get_current_context())
-    there, read_only = _place(given)
-    if is_drawn:
-        click.echo(f"connecting to {there.shown} " + ("..." if shown["ascii_only"] else "…"), err=True)
-    chosen = _chosen(given, there, read_only=read_only, **_known(shown))
+    if file is not None and is_plain:
+        raise click.UsageError("--plain follows a running system: it does not go with --replay")
+    system = _live(given) if file is None else recorded.system_of(file, given, shown["at"])
+    if is_drawn and file is None:
+        click.echo(f"connecting to {system.name} " + ("..." if shown["ascii_only"] else "…"), err=True)
+    chosen = _chosen(system, **_known(shown))
     with without("aiohttp"):
         if is_plain:
             _follow_plainly(chosen)
@@ -63,8 +70,9 @@ def _known(shown: dict[str, Any]) -> dict[str, Any]:
     return {name: shown[name] for name in ("screen", "at", "ascii_only", "theme", "hz")}
 
 
-def _place(given: "Given") -> tuple[place.Place, bool]:
-    """Which system, and whether nothing may be changed there."""
+def _live(given: "Given") -> "System":
+    from pointsman.tui.options import System
+
     try:
         there = place.resolve(given, os.environ)
         read_only = place.reads_only(given, os.environ, there) is not None
@@ -72,14 +80,18 @@ def _place(given: "Given") -> tuple[place.Place, bool]:
         options.fail(str(error), options.USAGE)
     if there.is_rest:
         options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
-    return there, read_only
+    return System(
+        locate=lambda: _address(given),
+        name=there.shown,
+        color=there.color or "",
+        protected=there.protected,
+        read_only=read_only,
+    )
 
 
 def _chosen(
-    given: "Given",
-    there: place.Place,
+    system: "System",
     *,
-    read_only: bool,
     screen: str,
     at: str | None,
     ascii_only: bool,
@@ -88,20 +100,13 @@ def _chosen(
 ) -> "Options":
     no_color = _wants_no_color()
     from pointsman.tui.keys import TasteError, taste_of
-    from pointsman.tui.options import Options, System
+    from pointsman.tui.options import Options
 
     _silence()
     try:
         taste = taste_of(contexts.path_of(os.environ).parent)
     except TasteError as error:
         options.fail(str(error), options.USAGE)
-    system = System(
-        locate=lambda: _address(given),
-        name=there.shown,
-        color=there.color or "",
-        protected=there.protected,
-        read_only=read_only,
-    )
     return Options(
         system=system,
         actor=_actor(),

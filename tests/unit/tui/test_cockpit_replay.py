@@ -9,18 +9,19 @@ from pointsman.contracts.frames import News, encode_frame
 from pointsman.contracts.server import HealthState
 from pointsman.tui.model import Model
 from pointsman.tui.moments import Moments
-from pointsman.tui.replay import HOUR_MS, Replay, moment_of
+from pointsman.tui.replay import HOUR_MS, Replay, hour_before, moment_of
 from tests.support.cockpit_world import STARTED_MS, World
 from tests.support.cockpits import cockpit
 
 NOW = STARTED_MS
+HOUR = hour_before(NOW)
 
 
 def test_it_moves_within_the_last_hour_only() -> None:
     here = Replay(NOW)
-    assert here.moved(-1_000, NOW).at == NOW - 1_000
-    assert here.moved(5_000, NOW).at == NOW
-    assert here.moved(-2 * HOUR_MS, NOW).at == NOW - HOUR_MS
+    assert here.moved(-1_000, HOUR).at == NOW - 1_000
+    assert here.moved(5_000, HOUR).at == NOW
+    assert here.moved(-2 * HOUR_MS, HOUR).at == NOW - HOUR_MS
 
 
 def test_playing_gets_faster_turns_round_by_stopping_and_stops_at_the_end() -> None:
@@ -32,8 +33,8 @@ def test_playing_gets_faster_turns_round_by_stopping_and_stops_at_the_end() -> N
         16,
     ]
     assert place.sped(-1).speed == 0
-    assert place.played(200, NOW).at == NOW - 9_800
-    assert place.played(60_000, NOW) == Replay(NOW, 0)
+    assert place.played(200, HOUR).at == NOW - 9_800
+    assert place.played(60_000, HOUR) == Replay(NOW, 0)
 
 
 @pytest.mark.parametrize(

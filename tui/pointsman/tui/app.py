@@ -18,19 +18,20 @@ from textual.widgets import Input, TextArea
 from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
 from pointsman.tui.acting import ActingApp, commands
-from pointsman.tui.feed import Feed, MakeSource
+from pointsman.tui.feed import MakeSource
 from pointsman.tui.link import Link, Sign, State
 from pointsman.tui.model import Folded, Model
 from pointsman.tui.options import Options
 from pointsman.tui.pace import Pace
-from pointsman.tui.replay import HOUR_MS, moment_of
+from pointsman.tui.playback import source_of
+from pointsman.tui.replay import moment_of
 from pointsman.tui.replaying import Replaying
 from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.screens.catalogue import MAKERS
 from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
 from pointsman.tui.screens.one_line import OneLineScreen
 from pointsman.tui.showing import Look
-from pointsman.tui.told import Connected, FrameCame, Lost, Refused, RoundTrip, Told
+from pointsman.tui.told import Connected, FrameCame, Lost, Opened, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
 
 if TYPE_CHECKING:
@@ -106,9 +107,8 @@ class Cockpit(ActingApp):
         self._known = asyncio.Event()
         self._wall = wall
         self._pace = Pace(options.hz)
-        make = make_source or partial(Feed, options.system.locate, options.actor)
-        self.source = make(self.take)
-        self.replaying = Replaying(self.model, lambda: self.source.bus, self.wake, wall)
+        self.source = (make_source or source_of(options.system, options.actor))(self.take)
+        self.replaying = Replaying(self.model, lambda: self.source.bus, self.wake, wall, options.system.recording)
         for theme in themes.textual_themes():
             self.register_theme(theme)
         self.theme = options.theme
@@ -166,8 +166,15 @@ class Cockpit(ActingApp):
         return Client(bus, Actor(sub=self.options.actor, roles=(Role.OPERATOR, Role.ADMIN)))
 
     @property
+    def why_alone(self) -> str:
+        """Why there is nobody to ask while there is no client."""
+        return "not connected" if self.options.system.recording is None else "not in a recording"
+
+    @property
     def why_read_only(self) -> str | None:
         """Why nothing can be changed from here just now; None when it can."""
+        if self.options.system.recording is not None:
+            return "this is a recording: nothing can be changed in it"
         if self.options.system.read_only:
             return "this cockpit is read-only"
         if self.replaying.place is not None:
@@ -196,6 +203,8 @@ class Cockpit(ActingApp):
                     return
             case Connected(where=where):
                 self.link = self.link.after(Sign.CONNECTED, now).connected(where)
+            case Opened():
+                self.link = self.link.after(Sign.OPENED, now)
             case Lost(tries=tries, next_s=next_s):
                 self.model.forget_place()
                 self.link = self.link.after(Sign.LOST, now).trying(tries, now + next_s)
@@ -210,9 +219,12 @@ class Cockpit(ActingApp):
     def _first_known(self) -> None:
         self._known.set()
         self.run_worker(self.replaying.fetch_history(), name="history", exit_on_error=False)
-        if self.options.at is not None:
-            at = moment_of(self.options.at, self.replaying.now_ms, self.zone)
+        recording = self.options.system.recording
+        if self.options.at is not None or recording is not None:
+            at = None if self.options.at is None else moment_of(self.options.at, self.replaying.now_ms, self.zone)
             self.replaying.enter(at)
+        if recording is not None and recording.note:
+            self.notify(recording.note, title="Not all of it", severity="warning", markup=False)
 
     def _take_frame_sign(self, now: float) -> None:
         was = self.link.state
@@ -361,9 +373,8 @@ class Cockpit(ActingApp):
             at = moment_of(text, self.replaying.now_ms, self.zone)
             if at is None:
                 return "a time of day, or how long ago: 14:31, 14:31:40, 5m"
-            return (
-                None if self.replaying.now_ms - HOUR_MS <= at <= self.replaying.now_ms else "only the last hour is kept"
-            )
+            period = self.replaying.period
+            return None if at in period else f"known is {period.text(self.zone)}"
 
         def jump(text: str | None) -> None:
             if text is not None and (at := moment_of(text, self.replaying.now_ms, self.zone)) is not None:

@@ -10,6 +10,7 @@
 | disconnected | socket closed                          |
 | denied       | the bus refused who we are, or a subject |
 | recovered    | frames again after an outage, for 5 s  |
+| recorded     | a file tells: nothing ages, nothing breaks |
 """
 
 from dataclasses import dataclass, replace
@@ -29,10 +30,12 @@ class State(StrEnum):
     DISCONNECTED = "disconnected"
     DENIED = "denied"
     RECOVERED = "recovered"
+    RECORDED = "recorded"
 
 
 class Sign(StrEnum):
     CONNECTED = "connected"
+    OPENED = "opened"
     FRAME = "frame"
     AGED = "aged"
     SILENT = "silent"
@@ -46,6 +49,7 @@ TABLE: dict[tuple[State, Sign], State] = {
     **{(state, Sign.LOST): S.DISCONNECTED for state in State if state is not S.CONNECTING},
     **{(state, Sign.REFUSED): S.DENIED for state in State},
     (S.CONNECTING, Sign.CONNECTED): S.WAITING,
+    (S.CONNECTING, Sign.OPENED): S.RECORDED,
     (S.DISCONNECTED, Sign.CONNECTED): S.STALE,
     (S.DENIED, Sign.CONNECTED): S.WAITING,
     (S.DENIED, Sign.LOST): S.DENIED,
@@ -65,7 +69,7 @@ TABLE: dict[tuple[State, Sign], State] = {
 }
 """What is not named leaves the state as it is."""
 
-TRUSTED = frozenset({State.LIVE, State.SLOW, State.RECOVERED})
+TRUSTED = frozenset({State.LIVE, State.SLOW, State.RECOVERED, State.RECORDED})
 """Numbers are of now; in the other states they are dimmed and nothing is done from here."""
 
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pointsman.tui.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class System:
 
     `locate` is called before each connection: an embedded system may be elsewhere after its restart. It may take its time, and
     runs beside the event loop. `name` is shown first on every screen, in the colour `color` (a name or #rrggbb), or violet when
-    `protected`.
+    `protected`. Of a `recording` only the past is shown, and nothing is connected to.
     """
 
     locate: Callable[[], Address]
@@ -34,6 +38,7 @@ class System:
     color: str = ""
     protected: bool = False
     read_only: bool = False
+    recording: "Recording | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""Where in the last hour the cockpit looks, and how that moves. Pure; times in ms since the epoch."""
+"""Where in the last hour, or in a recording, the cockpit looks, and how that moves. Pure; times in ms since the epoch."""
 
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from pointsman.tui.format import clock, duration
+from pointsman.tui.format import clip, clock, duration
 from pointsman.tui.looks import Role
 from pointsman.tui.widgets.lines import Span, line
 
@@ -16,25 +16,50 @@ _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """What can be looked at."""
+
+    first: int
+    last: int
+
+    def __contains__(self, at: int) -> bool:
+        return self.first <= at <= self.last
+
+    def nearest(self, at: int) -> int:
+        return min(self.last, max(self.first, at))
+
+    def part(self, at: int) -> float:
+        """Where in it that is, in 0-1."""
+        return (at - self.first) / max(1, self.last - self.first)
+
+    def text(self, zone: tzinfo | None) -> str:
+        return f"{clock(self.first, zone)}-{clock(self.last, zone)}"
+
+
+def hour_before(now: int) -> Period:
+    return Period(now - HOUR_MS, now)
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """`speed` is how many seconds pass in one; negative goes back, 0 stands still."""
 
     at: int
     speed: int = 0
 
-    def moved(self, by_ms: int, now: int) -> "Replay":
-        return self.put(self.at + by_ms, now)
+    def moved(self, by_ms: int, period: Period) -> "Replay":
+        return self.put(self.at + by_ms, period)
 
-    def put(self, at: int, now: int) -> "Replay":
-        """Within the last hour."""
-        return replace(self, at=min(now, max(now - HOUR_MS, at)))
+    def put(self, at: int, period: Period) -> "Replay":
+        """Within the period."""
+        return replace(self, at=period.nearest(at))
 
-    def played(self, elapsed_ms: float, now: int) -> "Replay":
+    def played(self, elapsed_ms: float, period: Period) -> "Replay":
         """Stops at either end."""
         if self.speed == 0:
             return self
-        there = self.moved(round(elapsed_ms * self.speed), now)
-        at_end = there.at >= now if self.speed > 0 else there.at <= now - HOUR_MS
+        there = self.moved(round(elapsed_ms * self.speed), period)
+        at_end = there.at >= period.last if self.speed > 0 else there.at <= period.first
         return replace(there, speed=0) if at_end else there
 
     def sped(self, direction: int) -> "Replay":
@@ -73,14 +98,28 @@ def moment_of(text: str, now: int, zone: tzinfo | None) -> int | None:
 
 
 def bar_line(
-    replay: Replay, now: int, incidents: list[int], width: int, zone: tzinfo | None, note: str = ""
+    replay: Replay,
+    period: Period,
+    incidents: list[int],
+    width: int,
+    zone: tzinfo | None,
+    note: str = "",
+    file: str = "",
 ) -> list[Span]:
-    """The hour as a bar with marks where something happened, and the keys."""
+    """The period as a bar with marks where something happened, and the keys; `file` is the recording it is of, if any."""
     speed = "" if replay.speed == 0 else f" {'>>' if replay.speed > 0 else '<<'}{abs(replay.speed)}x"
-    left = f" REPLAY {clock(replay.at, zone)} ({duration(now - replay.at)} ago){speed}{note}  "
-    right = "  [ ] 1 s  { } 1 min  , . play  n N incident  t now " if width >= 110 else "  [] {} ,. nN  t now "
+    where = f"({duration(period.last - replay.at)} ago)" if not file else f"of {_day(period, width)}{period.text(zone)}"
+    named = f"  {clip(file, width // 5)}" if file else ""
+    left = f" REPLAY {clock(replay.at, zone)} {where}{named}{speed}{note}  "
+    keys = "  [ ] 1 s  { } 1 min  , . play  n N incident  t now "
+    right = keys if width >= 110 and not file else "  [] {} ,. nN  t end " if file else "  [] {} ,. nN  t now "
     room = max(0, width - len(left) - len(right))
-    done = round(room * (1 - (now - replay.at) / HOUR_MS))
-    marked = {int(room * (1 - (now - at) / HOUR_MS)) for at in incidents if 0 <= now - at < HOUR_MS}
+    done = round(room * period.part(replay.at))
+    marked = {int(room * period.part(at)) for at in incidents if at in period}
     drawn = "".join(MARK if place in marked else "━" if place < done else "─" for place in range(room))
     return line((left, Role.STRONG), (drawn, Role.ACCENT), right)
+
+
+def _day(period: Period, width: int) -> str:
+    """A recording may be of another day."""
+    return f"{datetime.fromtimestamp(period.first / 1000, UTC):%Y-%m-%d} " if width >= 110 else ""

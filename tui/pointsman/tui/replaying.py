@@ -9,7 +9,8 @@ from pointsman.client.bus import Bus, BusError
 from pointsman.tui.archive import keyframes
 from pointsman.tui.model import SECOND_MS, Model
 from pointsman.tui.moments import Moments
-from pointsman.tui.replay import HOUR_MS, Replay, bar_line
+from pointsman.tui.recording import Recording
+from pointsman.tui.replay import Period, Replay, bar_line, hour_before
 from pointsman.tui.widgets.lines import Span
 
 FETCHED = 60
@@ -18,12 +19,21 @@ HISTORY_S = 300
 
 
 class Replaying:
-    """`now_ms` is the time of the newest data by the sender's clock, or the wall's before there is any."""
+    """`now_ms` is the time of the newest data by the sender's clock, or the wall's before there is any.
+
+    Of a recording nothing but the past can be looked at.
+    """
 
     def __init__(
-        self, model: Model, bus: Callable[[], Bus | None], wake: Callable[[], None], wall: Callable[[], float]
+        self,
+        model: Model,
+        bus: Callable[[], Bus | None],
+        wake: Callable[[], None],
+        wall: Callable[[], float],
+        recording: Recording | None = None,
     ) -> None:
-        self.moments = Moments()
+        self.moments = Moments() if recording is None else recording.moments
+        self._recording = recording
         self.place: Replay | None = None
         self.note = ""
         self._live = model
@@ -39,6 +49,13 @@ class Replaying:
         return self._live.at if self._live.at is not None else round(1000 * self._wall())
 
     @property
+    def period(self) -> Period:
+        """What can be looked at again."""
+        if self._recording is not None:
+            return Period(self._recording.first_at, self._recording.last.at)
+        return hour_before(self.now_ms)
+
+    @property
     def shown(self) -> Model | None:
         """The model of the moment that is looked at; None while now is."""
         return self._shown if self.place is not None else None
@@ -51,16 +68,20 @@ class Replaying:
 
     def enter(self, at: int | None = None) -> None:
         self.moments.note_incidents(self._live.news)
-        self._put(Replay(self.now_ms).put(self.now_ms if at is None else at, self.now_ms))
+        self._put(Replay(self.now_ms).put(self.now_ms if at is None else at, self.period))
 
     def leave(self) -> None:
+        """Back to now, or to the end of the recording."""
+        if self._recording is not None:
+            self.enter()
+            return
         self.place, self._shown, self.note = None, None, ""
         self._asked.clear()
         self._wake()
 
     def step(self, by_ms: int) -> None:
         if self.place is not None:
-            self._put(replace(self.place.moved(by_ms, self.now_ms), speed=0))
+            self._put(replace(self.place.moved(by_ms, self.period), speed=0))
 
     def play(self, direction: int) -> None:
         if self.place is not None:
@@ -68,7 +89,7 @@ class Replaying:
 
     def tick(self, elapsed_s: float) -> None:
         if self.place is not None and self.place.speed:
-            self._put(self.place.played(1000 * elapsed_s, self.now_ms))
+            self._put(self.place.played(1000 * elapsed_s, self.period))
 
     def to_incident(self, direction: int) -> bool:
         """Whether there is one that way."""
@@ -76,9 +97,9 @@ class Replaying:
             return False
         find = self.moments.incident_after if direction > 0 else self.moments.incident_before
         at = find(self.place.at)
-        if at is None or at < self.now_ms - HOUR_MS:
+        if at is None or at < self.period.first:
             return False
-        self._put(replace(self.place.put(at, self.now_ms), speed=0))
+        self._put(replace(self.place.put(at, self.period), speed=0))
         return True
 
     def _put(self, place: Replay) -> None:
@@ -130,7 +151,8 @@ class Replaying:
         """The line that shows where in the hour one is."""
         if self.place is None:
             return []
-        return bar_line(self.place, self.now_ms, self.moments.incidents, width, zone, self.note)
+        file = "" if self._recording is None else self._recording.name
+        return bar_line(self.place, self.period, self.moments.incidents, width, zone, self.note, file)
 
     async def stop(self) -> None:
         for task in self._fetches:

@@ -13,6 +13,11 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A recording: there is no bus and will be none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The connection, or one more try to make it: the next is `next_s` from now."""
 
@@ -41,4 +46,4 @@ class RoundTrip:
     ms: float | None
 
 
-Told = Connected | Lost | Refused | FrameCame | RoundTrip
+Told = Connected | Opened | Lost | Refused | FrameCame | RoundTrip

@@ -80,6 +80,8 @@ def link_text(moment: Moment, data_at: int | None) -> str:
             return f"✖ DISCONNECTED {duration(1000 * broken)}  try {link.tries + 1}, next in {next_s:.0f} s{of}"
         case State.DENIED:
             return f"✖ DENIED {link.refused}"
+        case State.RECORDED:
+            return "recording"
 
 
 STEP_S = 1.0

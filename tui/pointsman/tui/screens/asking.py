@@ -15,6 +15,11 @@ TIMEOUT_S = 10.0
 
 
 class AskingScreen(CockpitScreen):
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is somebody to ask, or never will be: that is to be said too."""
+        return self.cockpit.client is not None or self.cockpit.options.system.recording is not None
+
     def ask[T](
         self,
         asked: Asked[T],
@@ -28,7 +33,7 @@ class AskingScreen(CockpitScreen):
             return
         client = self.cockpit.client
         if client is None:
-            asked.failed("not connected", self.cockpit.moment.now, self.cockpit.moment.wall_ms)
+            asked.failed(self.cockpit.why_alone, self.cockpit.moment.now, self.cockpit.moment.wall_ms)
             return
         asked.began(self.cockpit.moment.now)
         self.run_worker(

@@ -102,7 +102,7 @@ class BalancerScreen(BalancerVerbs, AskingScreen):
         return self.query_one("#algorithms", LiveTable).cursor
 
     def draw(self) -> None:
-        if self.is_current and not self.asked.asks and self.cockpit.client is not None:
+        if self.is_current and not self.asked.asks and self.may_ask:
             self._ask()
         if self.pool not in self.model.pools and self.model.pools:
             self.pool = sharing.pools_in_order(self.model)[0]

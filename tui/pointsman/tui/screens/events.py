@@ -70,7 +70,7 @@ class EventsScreen(FilteringScreen):
 
     def draw(self) -> None:
         self.chronicle.take(of_news(news) for news in self.model.news)
-        if self.is_current and self.cockpit.client is not None and not self.page.asks:
+        if self.is_current and self.may_ask and not self.page.asks:
             self.action_older()
         of = (self.text, self.chronicle.version)
         if of != self._keys_of:

@@ -94,7 +94,7 @@ class StatsScreen(AskingScreen):
             self.ask(self.days, lambda client: _daily(client, dates, self.days.answer or []))
 
     def draw(self) -> None:
-        if self.is_current and self.cockpit.client is not None and not self.today.asks:
+        if self.is_current and self.may_ask and not self.today.asks:
             self._refresh()
         rows = self.rows()
         by_key = {str(row.at): row for row in rows}

@@ -17,7 +17,6 @@ from pointsman.tui.asked import Asked
 from pointsman.tui.copying import copy
 from pointsman.tui.following import follow
 from pointsman.tui.looks import Role
-from pointsman.tui.replay import HOUR_MS
 from pointsman.tui.screens.asking import AskingScreen, why_of
 from pointsman.tui.screens.explain import ExplainScreen
 from pointsman.tui.screens.payload import PayloadScreen
@@ -80,7 +79,7 @@ class TraceScreen(TaskVerbs, AskingScreen):
         while True:
             client = self.cockpit.client
             if client is None:
-                self._fail("not connected")
+                self._fail(self.cockpit.why_alone)
             else:
                 if self.asked.answer is None:
                     self.asked.began(self.cockpit.moment.now)
@@ -145,7 +144,7 @@ class TraceScreen(TaskVerbs, AskingScreen):
             self.notify("no server has had it yet", severity="warning")
             return
         attempt = next((one for one in tried if one.number == self.attempt), tried[-1])
-        if self.cockpit.replaying.now_ms - attempt.started_at > HOUR_MS:
+        if attempt.started_at < self.cockpit.replaying.period.first:
             self.notify("that is over an hour ago: no longer kept", severity="warning")
             return
         self.cockpit.replay_at(attempt.started_at)
