@@ -64,6 +64,26 @@ async def cockpit(
     **options: Any,
 ) -> AsyncIterator[Seat]:
     """`bus` is where the cockpit asks; without one it has no client. `options` are those of the system as well."""
+    of_system = {field: options.pop(field) for field in System.__slots__ if field in options}
+    system = System(**({"locate": nowhere} | of_system))
+    async with showing(Options(system, **options), world, size, started=started, bus=bus) as seat:
+        yield seat
+
+
+def nowhere() -> Address:
+    raise AssertionError("the made-up source connects to nothing")
+
+
+@asynccontextmanager
+async def showing(
+    options: Options,
+    world: World | None = None,
+    size: tuple[int, int] = (120, 36),
+    *,
+    started: bool = True,
+    bus: Bus | None = None,
+) -> AsyncIterator[Seat]:
+    """Like `cockpit`, with these options; those that another cockpit ended with, for one."""
     made: list[WorldSource] = []
     passed = [0.0]
     shown = world or World()
@@ -73,12 +93,7 @@ async def cockpit(
         made[0].bus = bus
         return made[0]
 
-    def nowhere() -> Address:
-        raise AssertionError("the made-up source connects to nothing")
-
-    of_system = {field: options.pop(field) for field in System.__slots__ if field in options}
-    system = System(**({"locate": nowhere} | of_system))
-    app = Cockpit(Options(system, **options), source, wall=lambda: NOON_S, clock=lambda: passed[0])
+    app = Cockpit(options, source, wall=lambda: NOON_S, clock=lambda: passed[0])
     async with app.run_test(size=size) as pilot:
         seat = Seat(app, pilot, made[0], passed)
         if started:

@@ -90,6 +90,8 @@ def test_secrets_come_from_where_they_are_named(tmp_path: Path) -> None:
         (f"file:{file}", "open to everybody"),
         ("file:/no/such", "No such file"),
         ("command:exit 3", "exit code 3"),
+        ("command:echo it is locked >&2; exit 3", "exit code 3: it is locked"),
+        ("command:cat", "nothing there"),
         ("command:true", "nothing there"),
         ("hush", "must be env:NAME"),
     ):

@@ -22,6 +22,7 @@ WAYS_TO_A_SECRET = ("env", "file", "command")
 HOW_SECRETS_ARE_NAMED = "must be env:NAME, file:PATH or command:COMMAND; the secret itself does not belong here"
 COMMAND_S_MAX = 30
 SECRET_BYTES_MAX = 64 << 10
+SAID_MAX = 200
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -197,13 +198,16 @@ def _of_file(name: str, _env: Mapping[str, str]) -> str:
 
 
 def _of_command(command: str, env: Mapping[str, str]) -> str:
+    """It has no terminal: that may belong to the cockpit, and its input to the command that needs the secret."""
     import subprocess
 
-    run: dict[str, Any] = {"shell": True, "env": dict(env), "stdout": subprocess.PIPE, "timeout": COMMAND_S_MAX}
+    run: dict[str, Any] = {"shell": True, "env": dict(env), "capture_output": True, "timeout": COMMAND_S_MAX}
     try:
-        done = subprocess.run(command, **run)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, **run)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ContextError(f"command:{command}: {error}") from error
     if done.returncode:
-        raise ContextError(f"command:{command}: ended with exit code {done.returncode}")
+        said = done.stderr.decode(errors="replace").split("\n")
+        last = next((f": {line.strip()[:SAID_MAX]}" for line in reversed(said) if line.strip()), "")
+        raise ContextError(f"command:{command}: ended with exit code {done.returncode}{last}")
     return str(done.stdout.decode(errors="replace"))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from pointsman.cli.quick import without
 
 if TYPE_CHECKING:
     from pointsman.cli.given import Given
-    from pointsman.tui.options import Address, Options, System
+    from pointsman.tui.options import Options, System
 
 SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
 THEMES = ("pointsman-dark", "pointsman-light", "pointsman-cvd")
@@ -23,7 +24,7 @@ SNAPSHOT_TIMEOUT_S = 10.0
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 PLAIN_TERMINALS = ("linux", "vt", "dumb")
 SERVED = "TEXTUAL_DRIVER"
-"""Set by textual-serve, which draws in a browser."""
+"""Set by textual-serve, which draws in a browser: who looks there is shown what was chosen for them, and nothing else."""
 
 
 @click.command(cls=Reads)
@@ -52,7 +53,8 @@ def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_
     system = _live(given) if file is None else recorded.system_of(file, given, shown["at"])
     if is_drawn and file is None:
         click.echo(f"connecting to {system.name} " + ("..." if shown["ascii_only"] else "…"), err=True)
-    chosen = _chosen(system, **_known(shown))
+    elsewhere = {} if file is not None or os.environ.get(SERVED) else _elsewhere(given)
+    chosen = _chosen(system, elsewhere, **_known(shown))
     with without("aiohttp"):
         if is_plain:
             _follow_plainly(chosen)
@@ -71,26 +73,27 @@ def _known(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def _live(given: "Given") -> "System":
-    from pointsman.tui.options import System
+    from pointsman.cli import cockpit_systems
 
     try:
         there = place.resolve(given, os.environ)
-        read_only = place.reads_only(given, os.environ, there) is not None
+        system = cockpit_systems.of_place(given, there)
     except ContextError as error:
         options.fail(str(error), options.USAGE)
     if there.is_rest:
         options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
-    return System(
-        locate=lambda: _address(given),
-        name=there.shown,
-        color=there.color or "",
-        protected=there.protected,
-        read_only=read_only,
-    )
+    return system
+
+
+def _elsewhere(given: "Given") -> dict[str, Any]:
+    from pointsman.cli import cockpit_systems
+
+    return {"previous": cockpit_systems.before(given), "systems": partial(cockpit_systems.all_of, given)}
 
 
 def _chosen(
     system: "System",
+    elsewhere: dict[str, Any],
     *,
     screen: str,
     at: str | None,
@@ -109,6 +112,7 @@ def _chosen(
         options.fail(str(error), options.USAGE)
     return Options(
         system=system,
+        **elsewhere,
         actor=_actor(),
         ascii_only=ascii_only or _has_only_ascii(),
         no_color=no_color,
@@ -123,10 +127,12 @@ def _chosen(
 def _show(chosen: "Options", *, with_mouse: bool) -> None:
     from pointsman.tui.app import Cockpit
 
-    app = Cockpit(chosen)
-    app.run(mouse=with_mouse)
-    if app.return_code:
-        raise SystemExit(app.return_code)
+    going_to: Options | None = chosen
+    while going_to is not None:
+        app = Cockpit(going_to)
+        going_to = app.run(mouse=with_mouse)
+        if app.return_code:
+            raise SystemExit(app.return_code)
 
 
 def _print_snapshot(chosen: "Options", form: str, shape: tuple[int, int]) -> None:
@@ -156,17 +162,6 @@ def _shape(size: str) -> tuple[int, int]:
     if not columns.isdecimal() or not lines.isdecimal() or not (20 <= int(columns) <= 500 and 5 <= int(lines) <= 200):
         options.fail("--size: must be COLUMNSxLINES, from 20x5 to 500x200", options.USAGE)
     return int(columns), int(lines)
-
-
-def _address(given: "Given") -> "Address":
-    """Read anew at each connect: an embedded system that was started again has other ports."""
-    from pointsman.tui.options import Address
-
-    try:
-        found = place.resolve(given, os.environ)
-    except ContextError as error:
-        raise ValueError(str(error)) from error
-    return Address(found.url, found.user, found.password, found.creds_file)
 
 
 def _actor() -> str:

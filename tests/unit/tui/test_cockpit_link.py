@@ -74,7 +74,7 @@ def test_a_refusal_stays_until_frames_come() -> None:
         (live().aged(2.1), 2.1, "▲ slow 2.1 s"),
         (live().aged(12.0).timed(3.0), 12.0, "✖ STALE statistics silent 12 s, NATS answers in 3 ms"),
         (live().aged(12.0), 12.0, "NATS does not answer"),
-        (live().after(Sign.LOST, 5.0).trying(2, 9.0), 8.0, "✖ DISCONNECTED 3.0 s  try 3, next in 1 s"),
+        (live().after(Sign.LOST, 5.0).trying(2, 9.0, "it broke"), 8.0, "✖ DISCONNECTED 3.0 s  try 3, next in 1 s"),
     ],
 )
 def test_each_state_is_a_glyph_and_a_word(link: Link, now: float, words: str) -> None:

@@ -59,17 +59,20 @@ class ActingApp(ShowingApp):
             self.tell(f"internal error: {error!r}; see Events for what was done", is_good=False)
 
     async def action_quit(self) -> None:
+        self.leave()
+
+    def leave(self, going_to: Options | None = None) -> None:
         """Asks only while something of the operator's own runs; asked again while it asks, it leaves."""
         from pointsman.tui.dialogs.leaving import LeaveDialog
 
         running = self.acts.running if "acts" in vars(self) else []
         if not running or isinstance(self.screen, LeaveDialog):
-            self.exit()
+            self.exit(going_to)
             return
 
         def answered(is_yes: bool | None) -> None:
             if is_yes:
-                self.exit()
+                self.exit(going_to)
 
         self.push_screen(LeaveDialog([case.said for case in running]), answered)
 

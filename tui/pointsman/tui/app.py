@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, tzinfo
+from datetime import UTC
 from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +21,7 @@ from pointsman.tui.acting import ActingApp, commands
 from pointsman.tui.feed import MakeSource
 from pointsman.tui.link import Link, Sign, State
 from pointsman.tui.model import Folded, Model
-from pointsman.tui.options import Options
+from pointsman.tui.options import Options, System
 from pointsman.tui.pace import Pace
 from pointsman.tui.playback import source_of
 from pointsman.tui.replay import moment_of
@@ -101,7 +101,7 @@ class Cockpit(ActingApp):
         self.model = Model()
         self._clock = clock
         self.link = Link(since=clock())
-        self.zone: tzinfo | None = UTC
+        self.zone = options.zone
         self.draws = 0
         self._has_aged = False
         self._known = asyncio.Event()
@@ -173,9 +173,12 @@ class Cockpit(ActingApp):
     @property
     def why_read_only(self) -> str | None:
         """Why nothing can be changed from here just now; None when it can."""
-        if self.options.system.recording is not None:
+        system = self.options.system
+        if system.recording is not None:
             return "this is a recording: nothing can be changed in it"
-        if self.options.system.read_only:
+        if system.read_only and system.protected:
+            return f"context {system.name} is protected: it opens to `pointsman tui --no-read-only`"
+        if system.read_only:
             return "this cockpit is read-only"
         if self.replaying.place is not None:
             return "this is the past: t goes back to now"
@@ -205,9 +208,9 @@ class Cockpit(ActingApp):
                 self.link = self.link.after(Sign.CONNECTED, now).connected(where)
             case Opened():
                 self.link = self.link.after(Sign.OPENED, now)
-            case Lost(tries=tries, next_s=next_s):
+            case Lost(reason=reason, tries=tries, next_s=next_s):
                 self.model.forget_place()
-                self.link = self.link.after(Sign.LOST, now).trying(tries, now + next_s)
+                self.link = self.link.after(Sign.LOST, now).trying(tries, now + next_s, reason)
             case Refused(what=what):
                 self.link = self.link.after(Sign.REFUSED, now).denied(what)
             case RoundTrip(ms=ms):
@@ -321,6 +324,14 @@ class Cockpit(ActingApp):
         while isinstance(self.screen_stack[-1], Screen) and len(self.screen_stack) > 1:
             await self.pop_screen()
         await self.switch_mode(name)
+
+    def go_to(self, system: System) -> None:
+        """Show another system: this cockpit ends, with all it knows and does, and a new one begins there."""
+        if system.refusal:
+            self.tell(f"{system.name}: {system.refusal}", is_good=False)
+            return
+        options = self.options
+        self.leave(options.elsewhere(system, screen=self.current_mode, theme=self.theme, zone=self.zone))
 
     async def open_object(self, screen: str, subject: str) -> None:
         """Show a server, pool or task that something else named."""

@@ -7,9 +7,10 @@ made anew by ourselves, not by the NATS library: an embedded system may have mov
 import asyncio
 import contextlib
 import secrets
+import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -85,7 +86,7 @@ class Feed:
         from pointsman.client import nats_bus
 
         lost = asyncio.Event()
-        address = self._locate()
+        address = await _beside(self._locate)
         bus = await nats_bus.connect(
             address.url,
             name="pointsman cockpit",
@@ -155,6 +156,25 @@ class Feed:
     def _on_error(self, reason: str) -> None:
         if _is_refusal(reason):
             self._tell(Refused(reason))
+
+
+async def _beside[T](work: Callable[[], T]) -> T:
+    """In a thread that nobody waits for at the end: a command that tells a secret may take half a minute."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(settle: Callable[[Any], None], result: object) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: None if done.done() else settle(result))
+
+    def run() -> None:
+        try:
+            tell(done.set_result, work())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            tell(done.set_exception, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 def _is_refusal(reason: str) -> bool:

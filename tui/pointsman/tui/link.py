@@ -75,7 +75,10 @@ TRUSTED = frozenset({State.LIVE, State.SLOW, State.RECOVERED, State.RECORDED})
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Times are of one monotonic clock, in s. `outage_s` is how long the last one took, `next_try_at` of the reconnect."""
+    """Times are of one monotonic clock, in s. `outage_s` is how long the last one took, `next_try_at` of the reconnect.
+
+    `reason` is why there is no connection.
+    """
 
     state: State = State.CONNECTING
     since: float = 0.0
@@ -83,6 +86,7 @@ class Link:
     where: str = ""
     tries: int = 0
     next_try_at: float | None = None
+    reason: str = ""
     refused: str = ""
     rtt_ms: float | None = None
     broken_at: float | None = None
@@ -113,10 +117,10 @@ class Link:
         return link
 
     def connected(self, where: str) -> "Link":
-        return replace(self, where=where, tries=0, next_try_at=None, refused="")
+        return replace(self, where=where, tries=0, next_try_at=None, reason="", refused="")
 
-    def trying(self, tries: int, next_try_at: float) -> "Link":
-        return replace(self, tries=tries, next_try_at=next_try_at, rtt_ms=None)
+    def trying(self, tries: int, next_try_at: float, reason: str) -> "Link":
+        return replace(self, tries=tries, next_try_at=next_try_at, reason=reason, rtt_ms=None)
 
     def denied(self, refused: str) -> "Link":
         return replace(self, refused=refused)

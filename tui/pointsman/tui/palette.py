@@ -1,4 +1,4 @@
-"""What `:` finds: screens, what may be done on the one that is shown, servers and pools by name, themes.
+"""What `:` finds: screens, contexts, what may be done on the screen that is shown, servers and pools by name, themes.
 
 Found by words that all have to occur, before anything is rated: among a thousand servers that has to cost little.
 """
@@ -24,22 +24,35 @@ HITS_MAX = 50
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """`also` is found like the text, and not shown."""
+
     text: str
     about: str
     run: Callable[[], Any]
+    also: str = ""
+
+    @property
+    def searched(self) -> str:
+        return f"{self.text} {self.also}".lower()
 
 
 def matching(commands: Iterator[Command], query: str) -> list[Command]:
-    """At most 50: those whose beginning matches come first, else in the order given."""
+    """At most 50: those whose beginning matches come first, then those whose name is just that, else in the order given."""
     words = query.lower().split()
-    found = islice((one for one in commands if all(word in one.text.lower() for word in words)), HITS_MAX)
-    return sorted(found, key=lambda one: not one.text.lower().startswith(query.lower()))
+
+    def rank(one: Command) -> tuple[bool, bool]:
+        text = one.text.lower()
+        return not text.startswith(query.lower()), text.split()[-1:] != words[-1:]
+
+    found = islice((one for one in commands if all(word in one.searched for word in words)), HITS_MAX)
+    return sorted(found, key=rank)
 
 
 def commands_of(cockpit: "Cockpit", screen: Screen[Any]) -> Iterator[Command]:
     """Cheap ones first: a search stops at the fiftieth that matches."""
     for name, title in SCREENS.items():
         yield Command(f"go to {title}", "screen", partial(cockpit.action_go, name))
+    yield from contexts_of(cockpit)
     for entry in entries_of(screen):
         yield Command(
             f"{entry.words}  ({entry.keys})", entry.binding_id, partial(cockpit.run_action, entry.action, entry.node)
@@ -50,6 +63,20 @@ def commands_of(cockpit: "Cockpit", screen: Screen[Any]) -> Iterator[Command]:
         yield Command(f"pool {pool}", "open", partial(cockpit.open_object, "balancer", pool))
     for server in cockpit.shown.servers:
         yield Command(f"server {server}", "open", partial(cockpit.open_object, "servers", server))
+
+
+def contexts_of(cockpit: "Cockpit") -> Iterator[Command]:
+    """Where else one can look; `:ctx -` is the one before."""
+    try:
+        others = cockpit.options.others()
+    except ValueError as error:
+        yield Command("context", str(error), partial(cockpit.tell, str(error), is_good=False), "ctx")
+        return
+    for system in others:
+        is_previous = system is cockpit.options.previous
+        about = ", ".join(["context", *["protected"] * system.protected, *["previous"] * is_previous])
+        also = "ctx previous -" if is_previous else "ctx"
+        yield Command(f"context {system.name}", about, partial(cockpit.go_to, system), also)
 
 
 class CockpitCommands(Provider):

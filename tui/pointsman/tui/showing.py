@@ -7,6 +7,7 @@ from textual.app import App
 from textual.widget import Widget
 
 from pointsman.tui.looks import Role
+from pointsman.tui.options import Options
 from pointsman.tui.themes import NO_COLOR
 
 
@@ -22,8 +23,8 @@ class Look:
         return self.palette[Role.DIM if self.dimmed else role]
 
 
-class ShowingApp(App[None]):
-    """An app that says how its widgets look."""
+class ShowingApp(App[Options]):
+    """An app that says how its widgets look. It ends with what is to be shown next, or None."""
 
     look: Look = Look()
 

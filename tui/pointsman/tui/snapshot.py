@@ -27,7 +27,8 @@ async def snapshot(options: Options, form: str, size: tuple[int, int], timeout_s
                         raise NothingTold(app.link.refused)
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise NothingTold(f"no frame within {timeout_s:g} s: the link is {app.link.state}") from None
+            why = f" ({app.link.reason})" if app.link.reason else ""
+            raise NothingTold(f"no frame within {timeout_s:g} s: the link is {app.link.state}{why}") from None
         await asyncio.sleep(SETTLE_S)
         await pilot.pause()
         return svg_of(app) if form == "svg" else text_of(app)

@@ -61,7 +61,7 @@ def link_text(moment: Moment, data_at: int | None) -> str:
     of = "" if data_at is None else f"   data of {clock(data_at, moment.zone)}"
     match link.state:
         case State.CONNECTING:
-            return "… connecting" + (f", try {link.tries}" if link.tries else "")
+            return "… connecting" + (f", try {link.tries}: {link.reason}" if link.tries else "")
         case State.WAITING:
             return f"… waiting for the first frame {for_s}"
         case State.LIVE:

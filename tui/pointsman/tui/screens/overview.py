@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from textwrap import wrap
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -97,9 +98,14 @@ class OverviewScreen(AlertVerbs):
 
     def _nothing(self) -> Sequence[Sequence[Span]]:
         if not self.model.is_known:
-            where = self.cockpit.link.where or "the broker"
-            return [line(f" … waiting for the first frame from {where}"), line((" q quits", Role.DIM))]
+            return self._nothing_known()
         return [line(" ", ("✓", Role.UP), " nothing: servers are up, queue age < 5 s, failed attempts < 5 %")]
+
+    def _nothing_known(self) -> Sequence[Sequence[Span]]:
+        link, keys = self.cockpit.link, line((" q quits, : goes to another context", Role.DIM))
+        waiting = line(f" … waiting for the first frame from {link.where or 'the broker'}")
+        room = max(1, self.query_one("#alerts").size.width - 2)
+        return [waiting, *(line((f" {part}", Role.WARN)) for part in wrap(link.reason, room)), keys]
 
     def _draw_heat(self) -> None:
         heat = self.query_one("#heat", Heat)
