@@ -62,13 +62,35 @@ def test_taste_is_read_from_a_file_and_what_is_wrong_with_it_is_named(tmp_path: 
     assert taste_of(tmp_path) == Taste(theme="pointsman-cvd", keys={"servers.sort": "o"})
     for text, named in (
         ('theme = "pink"', "theme: 'pink'"),
-        ("colour = 1", "colour"),
-        ("keys = 3", "keys"),
+        ("theme = 3", "theme: 3 is none of pointsman-dark, "),
+        ("theme = []", "theme: .. is none of"),
+        ("colour = 1", "there is no 'colour'; there are: theme, keys"),
+        ("keys = 3", "keys: must be a table"),
+        ('[keys]\n"servers.sort" = 3', "'servers.sort': must be text"),
+        ('[keys]\nservers.sort = "o"', "'servers': must be text, .* in quotes"),
+        ('[keys]\n"servers.sorting" = "o"', "no 'servers.sorting'; there are: .*servers.sort, "),
+        ('[keys]\n"server.sort" = "o"', "no 'server.sort'; ids begin with alerts, .*servers, .*`\\?` shows"),
+        ('[keys]\n"servers.sort" = ""', "servers.sort: '' is no key"),
+        ('[keys]\n"servers.sort" = "f5,controll+o"', "servers.sort: 'controll\\+o' is no key"),
+        ('[keys]\n"servers.sort" = "d"', "servers.sort: servers.drain has the key 'd'"),
+        ('[keys]\n"servers.filter" = "!"', "servers.filter: servers.bad has the key 'exclamation_mark'"),
         ("=", "toml"),
+        ("\xff", "utf-8"),
     ):
-        file.write_text(text)
+        file.write_bytes(text.encode("latin-1"))
         with pytest.raises(TasteError, match=named):
             taste_of(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(TasteError, match=r"cockpit\.toml"):
+        taste_of(tmp_path)
+
+
+def test_two_keys_may_change_places(tmp_path: Path) -> None:
+    keys = {"servers.sort": "d", "servers.drain": "s", "app.help": "f1,question_mark", "app.zone": "ctrl+u"}
+    lines = [f'"{name}" = "{key}"' for name, key in keys.items()]
+    (tmp_path / "cockpit.toml").write_text("\n".join(["[keys]", *lines]))
+    assert taste_of(tmp_path).keys == keys
 
 
 async def test_keys_are_the_operators_own() -> None:
