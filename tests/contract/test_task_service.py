@@ -1009,7 +1009,7 @@ class TaskServiceMachine(RuleBasedStateMachine):
 
 TestTaskServiceAgainstItsModel = TaskServiceMachine.TestCase
 TestTaskServiceAgainstItsModel.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=25, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -150,7 +150,7 @@ acts = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(acts, min_size=1, max_size=8))
 async def test_rollups_equal_a_recount_whatever_happens(archive: Archive, told: list[tuple[str, object]]) -> None:
     await archive.empty()

@@ -603,5 +603,5 @@ class FleetMachine(RuleBasedStateMachine):
                 assert willing == able
 
 
-FleetMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+FleetMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestFleet = FleetMachine.TestCase

@@ -155,7 +155,7 @@ class Reading(RuleBasedStateMachine):
 
 
 TestReading = Reading.TestCase
-TestReading.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestReading.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 def test_only_what_changed_is_told() -> None:

@@ -559,7 +559,7 @@ def replace_truth(truth: Truth | None, record: TaskRecord, revision: int) -> Tru
 
 TestModelInAnyInterleaving = ModelMachine.TestCase
 TestModelInAnyInterleaving.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=40, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

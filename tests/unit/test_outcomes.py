@@ -263,4 +263,4 @@ class TaskAgainstModel(RuleBasedStateMachine):
 
 
 TestTaskAgainstModel = TaskAgainstModel.TestCase
-TestTaskAgainstModel.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestTaskAgainstModel.settings = settings(max_examples=150, stateful_step_count=30)

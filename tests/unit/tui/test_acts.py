@@ -355,4 +355,4 @@ class Operator(RuleBasedStateMachine):
 
 
 TestOperator = Operator.TestCase
-TestOperator.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestOperator.settings = settings(max_examples=200, stateful_step_count=40)

@@ -39,7 +39,7 @@ def state_after(frame: Frame) -> tuple[object, ...]:
     return state_of(model)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_order_of_deltas_and_snapshots_ends_in_the_state_of_a_whole_frame(data: st.DataObject) -> None:
     deltas, wholes = told()

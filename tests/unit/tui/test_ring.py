@@ -277,7 +277,7 @@ class RingLikeAList(RuleBasedStateMachine):
         assert len(self.ring) == len(self.held)
 
 
-RingLikeAList.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+RingLikeAList.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestRingLikeAList = RingLikeAList.TestCase
 
 
