@@ -141,7 +141,8 @@ def clock() -> SettableClock:
 
 @pytest.fixture
 def app(bus: RecordingBus, clock: SettableClock) -> ASGIApp:
-    return service.build_asgi(context(bus, clock), Hub(bus))
+    asked = context(bus, clock)
+    return service.build_asgi(asked, Hub(asked))
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ async def office(archive: Archive) -> AsyncIterator[Office]:
         running = module.build(context)
         archive.started.append(running)
         await running.start()
-    transport = httpx.ASGITransport(app=gateway.build_asgi(context, Hub(archive.bus)))
+    transport = httpx.ASGITransport(app=gateway.build_asgi(context, Hub(context)))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30) as client:
         office = Office(archive, client)
         await eventually(lambda: _leads(office))

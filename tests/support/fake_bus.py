@@ -5,6 +5,7 @@ import base64
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from pointsman.client.bus import (
     NoResponders,
 )
 from tests.support.fake_jetstream import PushConsumer, Stored, Stream, matches
+from tests.support.virtual_time import EPOCH_MS
 
 log = structlog.get_logger()
 
@@ -220,6 +222,7 @@ class FakeBroker:
         self._rng = Random(7)
         self._lost_answers: list[tuple[str, bool]] = []
         self._is_up = True
+        self._began_s = now_s()
 
     def connect(self, name: str) -> FakeBus:
         bus = FakeBus(self, name)
@@ -311,6 +314,8 @@ class FakeBroker:
                 self._answer(reply, self._leader_get(name, body))
             case ["DIRECT", "GET", name, *subject] if name in self.streams and subject:
                 self._direct_get(self.streams[name], ".".join(subject), reply)
+            case ["DIRECT", "GET", name] if name in self.streams:
+                self._direct_get_from(self.streams[name], body["start_time"], reply)
             case ["CONSUMER", "CREATE", name, _, *_]:
                 self._answer(reply, self._consume(name, body["config"]))
             case ["CONSUMER", "DELETE", name, consumer]:
@@ -356,8 +361,14 @@ class FakeBroker:
         data = base64.b64encode(stored.data).decode()
         return {"message": {"subject": stored.subject, "seq": stored.seq, "hdrs": headers, "data": data}}
 
+    def _direct_get_from(self, stream: Stream, start_time: str, reply: str) -> None:
+        from_s = datetime.fromisoformat(start_time).timestamp() - EPOCH_MS / 1000 + self._began_s
+        self._direct(stream, next((one for one in stream.after(0, "") if one.at_s >= from_s), None), reply)
+
     def _direct_get(self, stream: Stream, subject: str, reply: str) -> None:
-        stored = stream.last(subject)
+        self._direct(stream, stream.last(subject), reply)
+
+    def _direct(self, stream: Stream, stored: Stored | None, reply: str) -> None:
         if stored is None:
             self.deliver(reply, Message(reply, b"", {"Status": "404", "Description": "Message Not Found"}))
             return

@@ -42,6 +42,7 @@ class Stored:
     data: bytes
     headers: dict[str, str]
     expires_s: float | None
+    at_s: float
 
 
 class Stream:
@@ -87,7 +88,7 @@ class Stream:
         if ttl is not None and (not ttl.endswith("s") or int(ttl[:-1]) < 1):
             return self._refusal(10165, "invalid per-message TTL")
         expires_s = self._broker.now_s() + int(ttl[:-1]) if ttl is not None else None
-        stored = Stored(subject, self.last_seq + 1, data, headers, expires_s)
+        stored = Stored(subject, self.last_seq + 1, data, headers, expires_s, self._broker.now_s())
         self._put(stored)
         self.journal.append(stored)
         self._broker.written(self, stored, last.seq if last else 0)

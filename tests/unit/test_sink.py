@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pointsman.services.gateway import sink as sinks
-from pointsman.services.gateway.sink import GONE, QUEUED_MAX, Sink
+from pointsman.services.gateway.sink import GONE, Sink
 from pointsman.services.gateway.sse import more
-from pointsman.services.runtime.feed import Batch, Cursor
+from pointsman.services.runtime.feed import QUEUED_MAX, Batch, Cursor
 
 BEGINNING = Cursor()
 
@@ -41,14 +41,14 @@ async def connection() -> Connection:
 
 
 @pytest.fixture
-async def sink(connection: Connection) -> Sink:
-    return Sink(connection.send)
+async def sink() -> Sink:
+    return Sink(QUEUED_MAX)
 
 
 async def test_what_the_connection_takes_is_written_before_the_next_turn_of_the_loop(
     sink: Sink, connection: Connection
 ) -> None:
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     tell(sink, 1, 2)
     tell(sink, 3)
     assert connection.taken == [b"1 2 ", b"3 "]
@@ -58,7 +58,7 @@ async def test_what_came_while_the_reader_caught_up_is_told_once(sink: Sink, con
     tell(sink, 1, 2)
     tell(sink, 3)
     assert connection.taken == []
-    sink.release(Cursor(2, 0))
+    sink.release(connection.send, Cursor(2, 0))
     tell(sink, 4)
     assert connection.taken == [b"3 ", b"4 "]
 
@@ -68,7 +68,7 @@ async def test_a_sign_of_life_is_given_whatever_was_read_before_but_never_betwee
 ) -> None:
     beat, nothing = more(b": beat"), list[tuple[Cursor, bytes]]()
     sink.take(beat, nothing)
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     assert connection.taken == []
     sink.take(beat, nothing)
     tell(sink, 1)
@@ -76,14 +76,14 @@ async def test_a_sign_of_life_is_given_whatever_was_read_before_but_never_betwee
 
 
 async def test_a_batch_that_was_read_already_is_left_out_in_part(sink: Sink, connection: Connection) -> None:
-    sink.release(Cursor(5, 0))
+    sink.release(connection.send, Cursor(5, 0))
     tell(sink, 5, 6)
     tell(sink, 7)
     assert connection.taken == [b"6 ", b"7 "]
 
 
 async def test_a_reader_that_pauses_gets_the_rest_in_one_write(sink: Sink, connection: Connection) -> None:
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     connection.open.clear()
     for number in range(1, 5):
         tell(sink, number)
@@ -97,7 +97,7 @@ async def test_a_reader_that_pauses_gets_the_rest_in_one_write(sink: Sink, conne
 
 
 async def test_a_reader_that_falls_behind_is_lost_and_keeps_a_bounded_rest(sink: Sink, connection: Connection) -> None:
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     connection.open.clear()
     for number in range(3 * QUEUED_MAX):
         tell(sink, number)
@@ -110,7 +110,7 @@ async def test_a_reader_that_takes_nothing_for_long_is_lost(
     sink: Sink, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sinks, "WRITE_S", 0.01)
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     connection.open.clear()
     tell(sink, 1)
     async with asyncio.timeout(5):
@@ -120,7 +120,7 @@ async def test_a_reader_that_takes_nothing_for_long_is_lost(
 
 @pytest.mark.parametrize("pauses", [False, True])
 async def test_a_connection_that_is_gone_ends_it(sink: Sink, connection: Connection, pauses: bool) -> None:
-    sink.release(BEGINNING)
+    sink.release(connection.send, BEGINNING)
     if pauses:
         connection.open.clear()
         tell(sink, 1)

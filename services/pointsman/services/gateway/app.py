@@ -18,6 +18,7 @@ from pointsman.services.gateway.identify import identify
 from pointsman.services.gateway.observe import UNMATCHED, Observer
 from pointsman.services.gateway.reply import Reply, problem
 from pointsman.services.gateway.route import Incoming, Ports, Route
+from pointsman.services.gateway.sse import EventStream
 from pointsman.services.gateway.tokens import TokenVerifier
 
 log = structlog.get_logger()
@@ -46,6 +47,8 @@ class Edge:
             reply = await route.act(self._ports, incoming)
             reply.request_id = request_id
             waited = incoming.waited
+            if isinstance(reply, EventStream) and incoming.until_s is not None:
+                reply.lives_s = max(0.0, incoming.until_s - clock.now_ms() / 1000)
         except Denied as error:
             target = str(scope["path_params"].get("id", ""))
             await denied.record(self._ports.bus, clock, route, target, error)
@@ -98,7 +101,8 @@ class Edge:
         scope = request.scope
         query = intake.query_of(route, scope["query_string"])
         named = intake.named_in(route, scope)
-        actor, credential = identify(self._verifier, route, named, headers, query, request_id)
+        caller = identify(self._verifier, route, named, headers, query, request_id)
+        actor = caller.actor
         if b"traceparent" in headers:
             actor = replace(actor, trace=accepted(headers[b"traceparent"].decode("latin-1")))
         return Incoming(
@@ -107,7 +111,8 @@ class Edge:
             id=intake.path_id(route, named),
             query=intake.decoded_query(route, query),
             headers=headers,
-            credential=credential,
+            credential=caller.credential,
+            until_s=caller.until_s,
             kind=str(scope["path_params"].get("kind", "")),
             parameters=query,
         )

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.errors import PointsmanError, forbidden
 from pointsman.services.gateway.denied import Denied
 from pointsman.services.gateway.reply import MISSING_TOKEN
 from pointsman.services.gateway.route import Proof, Route
-from pointsman.services.gateway.tokens import TokenVerifier, untrusted
+from pointsman.services.gateway.tokens import LEEWAY_S, TokenVerifier, untrusted
 
 CREDENTIAL_PREFIX = "psk_"
 ATTEMPT_TOKEN_QUERY = "token"  # noqa: S105 - a name
@@ -18,6 +19,14 @@ _PUBLIC = Actor(sub="anonymous")
 _IN_ORDER = (Role.ADMIN, Role.OPERATOR, Role.VIEWER, Role.USER, Role.SERVICE)
 
 
+class Caller(NamedTuple):
+    """`credential` is that of a server that came with one; `until_s`, in seconds since the epoch, of who came with a token."""
+
+    actor: Actor
+    credential: str = ""
+    until_s: float | None = None
+
+
 def identify(
     verifier: TokenVerifier,
     route: Route,
@@ -25,20 +34,20 @@ def identify(
     headers: Mapping[bytes, bytes],
     query: Mapping[str, str],
     request_id: str,
-) -> tuple[Actor, str]:
-    """The caller and, if it came with one, its server credential; 401 when unknown, 403 without one of the roles."""
+) -> Caller:
+    """Raises 401 when unknown, 403 without one of the roles."""
     if route.public:
-        return _PUBLIC, ""
+        return Caller(_PUBLIC)
     if route.proof is Proof.ATTEMPT_TOKEN and (token := _attempt_token(headers, query)):
-        return Actor(sub="", attempt_token=token, request_id=request_id), ""
+        return Caller(Actor(sub="", attempt_token=token, request_id=request_id))
     bearer = _bearer(headers)
     if route.proof is Proof.SERVER_CREDENTIAL and bearer.startswith(CREDENTIAL_PREFIX):
-        return Actor(sub=f"server:{server_id}", roles=(Role.SERVICE,), request_id=request_id), _opaque(bearer)
+        return Caller(Actor(sub=f"server:{server_id}", roles=(Role.SERVICE,), request_id=request_id), _opaque(bearer))
     identity = verifier.verify(bearer)
+    actor = Actor(sub=identity.sub, roles=identity.roles, request_id=request_id)
     if route.roles.isdisjoint(identity.roles):
-        actor = Actor(sub=identity.sub, roles=identity.roles, request_id=request_id)
         raise Denied(forbidden(missing_role(route.roles)), actor)
-    return Actor(sub=identity.sub, roles=identity.roles, request_id=request_id), ""
+    return Caller(actor, until_s=identity.expires_s + LEEWAY_S)
 
 
 def missing_role(roles: frozenset[Role]) -> str:

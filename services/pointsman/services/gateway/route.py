@@ -41,6 +41,7 @@ class Id(Enum):
 class Incoming:
     """One admitted request as an action sees it; `waited` says that it was meant to take long.
 
+    `until_s`: when the caller's token ends, in seconds since the epoch; None without one.
     `kind` says of what kind the thing is that `id` names, where the path does.
     """
 
@@ -54,6 +55,7 @@ class Incoming:
     waited: bool = False
     kind: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Gateway:
     def __init__(self, context: Context) -> None:
         self._host = context.settings.host
         self._port = context.settings.port
-        self._hub = Hub(context.bus)
+        self._hub = Hub(context)
         self._app = build_asgi(context, self._hub)
         self._background = Background()
         self._server: Server | None = None

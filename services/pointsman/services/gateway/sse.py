@@ -16,6 +16,7 @@ from pointsman.services.gateway.reply import API_HEADERS, Reply
 HEARTBEAT = b": beat\n\n"
 WRITE_S = 8.0
 CLOSING_S = 1.0
+EXPIRED = "token-expired"
 EVENT_STREAM = b"text/event-stream"
 _CURSOR = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})*", re.ASCII)
 
@@ -45,7 +46,9 @@ def cursor_of(field: str, given: str, parts: int) -> tuple[int, ...]:
 
 @dataclass(slots=True)
 class EventStream(Reply):
-    """An answer that goes on."""
+    """An answer that goes on, at most `lives_s`: no longer than its caller's token."""
+
+    lives_s: float | None = None
 
     async def begin(self, scope: Scope, send: Send) -> bool:
         """Whether a body is wanted."""
@@ -73,22 +76,24 @@ class Stream(EventStream):
         writing = asyncio.create_task(self._write(send))
         over = {asyncio.create_task(disconnected(receive)), asyncio.create_task(self._closed())}
         try:
-            await asyncio.wait({writing, *over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writing, *over}, timeout=self.lives_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (writing, *over):
                 task.cancel()
             await asyncio.wait({writing, *over})
         if writing.cancelled():
-            await self._tell_closing(send)
+            await self._tell_end(send, expired=not any(task.done() and not task.cancelled() for task in over))
         elif (error := writing.exception()) and not isinstance(error, (OSError, TimeoutError)):
             raise error
 
     async def _closed(self) -> None:
         await self.closing.wait()
 
-    async def _tell_closing(self, send: Send) -> None:
+    async def _tell_end(self, send: Send, *, expired: bool) -> None:
         if self.closing.is_set():
             await close(send, "shutdown")
+        elif expired:
+            await close(send, EXPIRED)
 
     async def _write(self, send: Send) -> None:
         async for frame in self.frames:

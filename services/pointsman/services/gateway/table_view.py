@@ -1,5 +1,7 @@
 """The rows of the route table for who watches the cluster: frames as a stream, and what needs attention."""
 
+from litestar.types import Send
+
 from pointsman.contracts.alerts import AlertList, ListedAlert
 from pointsman.contracts.frames import AcknowledgeRequest
 from pointsman.services.gateway import examples
@@ -7,7 +9,9 @@ from pointsman.services.gateway.asking import ask, body, nothing
 from pointsman.services.gateway.reply import Reply
 from pointsman.services.gateway.roles import FLEET_READERS, OPERATORS
 from pointsman.services.gateway.route import Answer, Incoming, Ports, Route
-from pointsman.services.gateway.sse import Stream
+from pointsman.services.gateway.sink import Sink
+from pointsman.services.gateway.told import Told
+from pointsman.services.gateway.view_hub import QUEUED_MAX
 
 ALERTS = "Alerts"
 ALERT = {
@@ -23,9 +27,14 @@ ALERT = {
 
 
 async def frames(ports: Ports, incoming: Incoming) -> Reply:
-    ports.hub.view.check_room()
     incoming.waited = True
-    return Stream(200, frames=ports.hub.view.frames(incoming.actor), closing=ports.hub.closing)
+    sink, view = Sink(QUEUED_MAX), ports.hub.view
+    await view.join(sink, incoming.actor)
+    return Told(200, sink=sink, source=view, greeting=b": pointsman frames\n\n", catch_up=_from_now_on)
+
+
+async def _from_now_on(_send: Send) -> None:
+    return
 
 
 VIEW: tuple[Route, ...] = (

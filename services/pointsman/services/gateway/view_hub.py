@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
 
 import msgspec
 import structlog
@@ -11,10 +10,12 @@ from pointsman.client.bus import Bus, BusError, Message, Subscription
 from pointsman.client.call import call
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import encode
-from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.errors import PointsmanError, unavailable
 from pointsman.contracts.frames import VIEWER_BEAT_S, Part, ViewerBeat
 from pointsman.contracts.subjects import VIEW_FRAME, VIEW_VIEWER, verb
-from pointsman.services.gateway.sse import HEARTBEAT, notice, too_many
+from pointsman.services.gateway.sink import Sink, Sinks
+from pointsman.services.gateway.sse import more
+from pointsman.services.runtime.feed import Cursor
 from pointsman.services.runtime.loop import Background
 
 log = structlog.get_logger()
@@ -22,10 +23,9 @@ log = structlog.get_logger()
 READERS_MAX = 200
 QUEUED_MAX = 50
 RECENT_MAX = 50
-SILENCE_S = 15.0
 ASK_AGAIN_S = 1.0
 SNAPSHOT = verb("statistics", "frame")
-
+NOWHERE = Cursor()
 
 type Place = tuple[int, int]
 """Epoch and sequence of a frame."""
@@ -51,44 +51,16 @@ class Head(Part):
 _HEAD = msgspec.json.Decoder(Head)
 
 
-class Reader:
-    """What waits for one reader. `place` is that of the last frame it was given, None when it needs a full one."""
-
-    def __init__(self) -> None:
-        self.place: Place | None = None
-        self.why = ""
-        self._waiting: list[bytes] = []
-        self._woken = asyncio.Event()
-
-    def put(self, framed: bytes) -> None:
-        if len(self._waiting) >= QUEUED_MAX:
-            self.lose("slow-reader")
-        else:
-            self._waiting.append(framed)
-            self._woken.set()
-
-    def lose(self, why: str) -> None:
-        self.why = self.why or why
-        self._woken.set()
-
-    async def next(self) -> bytes:
-        """All that waits, or a sign of life after a while of silence."""
-        try:
-            async with asyncio.timeout(SILENCE_S):
-                await self._woken.wait()
-        except TimeoutError:
-            return HEARTBEAT
-        self._woken.clear()
-        waiting, self._waiting = self._waiting, []
-        return b"".join(waiting)
-
-
 class ViewHub:
-    """One subscription while somebody reads, and beats, as any viewer does."""
+    """One subscription while somebody reads, and beats, as any viewer does.
+
+    `_places` are those of the last frames that readers were given, None of one that needs a full one.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._readers: set[Reader] = set()
+        self._sinks = Sinks(READERS_MAX)
+        self._places: dict[Sink, Place | None] = {}
         self._recent: deque[tuple[Head, bytes]] = deque(maxlen=RECENT_MAX)
         self._actor = Actor(sub="")
         self._subscription: Subscription | None = None
@@ -96,49 +68,44 @@ class ViewHub:
         self._opening = asyncio.Lock()
         self._is_asking = False
 
-    async def frames(self, actor: Actor) -> AsyncIterator[bytes]:
-        """Everything at first, then what changes."""
-        reader = Reader()
-        try:
-            await self._join(reader, actor)
-            yield b": pointsman frames\n\n"
-            while not reader.why:
-                yield await reader.next()
-            yield notice("interrupted", reader.why)
-        except (PointsmanError, BusError) as error:
-            yield notice("interrupted", error.slug if isinstance(error, PointsmanError) else "unavailable")
-        finally:
-            await self._leave(reader)
+    def __len__(self) -> int:
+        return len(self._sinks)
 
-    def check_room(self) -> None:
-        """Raises 503 when so many read already."""
-        if len(self._readers) >= READERS_MAX:
-            raise too_many(READERS_MAX)
+    async def join(self, sink: Sink, actor: Actor) -> None:
+        """Give it everything at first, then what changes. Raises 503."""
+        self._sinks.add(sink)
+        try:
+            await self._open(actor)
+            self._places[sink] = None
+            if not self._make_whole(await self._snapshot()):
+                self._ask_soon()
+        except BaseException as error:
+            await self.leave(sink)
+            if isinstance(error, BusError):
+                raise unavailable("frames cannot be heard at the moment") from error
+            raise
+
+    async def leave(self, sink: Sink) -> None:
+        self._sinks.discard(sink)
+        self._places.pop(sink, None)
+        async with self._opening:
+            if not self._sinks and self._subscription is not None:
+                subscription, self._subscription = self._subscription, None
+                await self._background.stop()
+                await subscription.unsubscribe()
 
     def stop(self) -> None:
         """End every stream, so that its client comes back elsewhere."""
-        for reader in self._readers:
-            reader.lose("shutdown")
+        self._sinks.lose("shutdown")
 
-    async def _join(self, reader: Reader, actor: Actor) -> None:
+    async def _open(self, actor: Actor) -> None:
         async with self._opening:
-            self._readers.add(reader)
             self._actor = actor
             if self._subscription is None:
                 self._recent.clear()
                 self._subscription = await self._bus.subscribe(VIEW_FRAME, self._on_frame)
                 await self._bus.barrier()
                 self._background.every(VIEWER_BEAT_S, self._beat, "viewer beat")
-        if not self._make_whole(await self._snapshot()):
-            self._ask_soon()
-
-    async def _leave(self, reader: Reader) -> None:
-        async with self._opening:
-            self._readers.discard(reader)
-            if not self._readers and self._subscription is not None:
-                subscription, self._subscription = self._subscription, None
-                await self._background.stop()
-                await subscription.unsubscribe()
 
     async def _beat(self) -> None:
         await self._bus.publish(VIEW_VIEWER, encode(ViewerBeat(viewer="gateway")))
@@ -149,15 +116,20 @@ class ViewHub:
     async def _on_frame(self, message: Message) -> None:
         head, framed = _HEAD.decode(message.data), _framed(message.data)
         self._recent.append((head, framed))
-        for reader in self._readers:
-            if reader.place is not None and head.place <= reader.place:
-                continue
-            if head.fits(reader.place):
-                reader.place = head.place
-                reader.put(framed)
-            elif reader.place is not None:
-                reader.place = None
+        body = more(framed)
+
+        def give(sink: Sink) -> None:
+            place = self._places.get(sink)
+            if place is not None and head.place <= place:
+                return
+            if head.fits(place):
+                self._places[sink] = head.place
+                sink.take(body, [(NOWHERE, framed)])
+            elif place is not None:
+                self._places[sink] = None
                 self._ask_soon()
+
+        self._sinks.each(give)
 
     def _ask_soon(self) -> None:
         if not self._is_asking:
@@ -187,10 +159,10 @@ class ViewHub:
                     return False
                 place = head.place
                 framed.append(one)
-        for reader in self._readers:
-            if reader.place is None:
-                reader.place = place
-                reader.put(b"".join(framed))
+        whole = b"".join(framed)
+        for sink in [sink for sink, at in self._places.items() if at is None]:
+            self._places[sink] = place
+            sink.take(more(whole), [(NOWHERE, whole)])
         return True
 
 

@@ -8,6 +8,7 @@ in the meantime shows in the record that replaced it.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -25,6 +26,7 @@ QUEUED_MAX = 2_000
 GATHER_S = 0.02
 MISSED_MAX = 50_000
 CATCH_UP_S = 20.0
+START_S = 5.0
 SEQUENCE = "Nats-Sequence"
 EVERY = "*"
 
@@ -168,6 +170,7 @@ class Feed[T]:
 
     async def _close(self) -> None:
         self._forget_reconnect()
+        self._forget_reconnect = lambda: None
         while self._subscriptions:
             await self._subscriptions.pop().unsubscribe()
 
@@ -204,21 +207,31 @@ class Feed[T]:
             reader.lose(why)
 
 
-async def missed[T](bus: Bus, since: Cursor, render: Render[T]) -> tuple[list[T], Cursor]:
+async def missed[T](
+    bus: Bus, since: Cursor, render: Render[T], *, whole_from: int | None = None
+) -> tuple[list[T], Cursor]:
     """What the streams hold after `since`, by time, and how far they were read; the last frame alone moves the cursor.
 
-    Raises 503 when they cannot be read in time.
+    The first tells a gap where there may be one: for more than can be told, for a cursor from beyond the streams' ends,
+    which lost their tail then, and for tasks that ended before `whole_from`, in ms since the epoch, and are held no more.
+    Raises 503 when the streams cannot be read in time.
     """
     events: list[tuple[int, TaskEvent]] = []
-    truncated = False
+    ends = await last_cursor(bus)
+    is_whole = since.is_within(ends)
+    since = Cursor(min(since.tasks, ends.tasks), min(since.leases, ends.leases))
+    forgettable = max(since.tasks, await _before(bus, whole_from)) if whole_from is not None else since.tasks
+    still_held = 0
 
     def keep(event: TaskEvent | None) -> None:
-        nonlocal truncated
-        truncated = truncated or len(events) >= MISSED_MAX
-        if event is not None and not truncated:
+        nonlocal is_whole
+        is_whole = is_whole and len(events) < MISSED_MAX
+        if event is not None and len(events) < MISSED_MAX:
             events.append((event.at, event))
 
     def on_task(entry: Followed) -> None:
+        nonlocal still_held
+        still_held += entry.sequence <= forgettable
         if not entry.deleted:
             keep(of_record(_RECORD.decode(entry.data)))
 
@@ -238,10 +251,21 @@ async def missed[T](bus: Bus, since: Cursor, render: Render[T]) -> tuple[list[T]
     finally:
         await tasks.stop()
         await leases.stop()
+    is_whole = is_whole and still_held == forgettable - since.tasks
     events.sort(key=lambda one: one[0])
     read = Cursor(max(since.tasks, tasks.sequence), max(since.leases, leases.sequence))
     shown = [render("", event) for _, event in events[:-1]] + [render(str(read), event) for _, event in events[-1:]]
-    return ([render("", None), *shown] if truncated else shown), read
+    return (shown if is_whole else [render("", None), *shown]), read
+
+
+async def _before(bus: Bus, at: int) -> int:
+    """The sequence before the first record of a task written at `at` or later, by a direct get (ADR-31)."""
+    stream, start = stream_of(BUCKET_TASKS), datetime.fromtimestamp(at / 1000, UTC).isoformat()
+    request = msgspec.json.encode({"start_time": start, "next_by_subj": ">"})
+    answer = await bus.request(f"$JS.API.DIRECT.GET.{stream}", request, timeout_s=START_S)
+    if sequence := answer.headers.get(SEQUENCE):
+        return int(sequence) - 1
+    return (await last_cursor(bus)).tasks
 
 
 async def last_cursor(bus: Bus) -> Cursor:
