@@ -31,9 +31,15 @@ GONE = (nats.errors.Error, OSError, RuntimeError)
 """What the library raises for a connection that has just broken; a RuntimeError is what uvloop has for a closed one."""
 
 NO_HEADERS: Headers = {}
-PENDING_BYTES_MAX = 8 << 20
-RECONNECT_WAIT_S: Any = 0.25
-PING_INTERVAL_S = 5
+OPTIONS: dict[str, Any] = {
+    "max_reconnect_attempts": -1,
+    "reconnect_time_wait": 0.25,
+    "connect_timeout": 2,
+    "ping_interval": 5,
+    "max_outstanding_pings": 2,
+    "pending_size": 8 << 20,
+}
+"""Reconnects for ever; a broker that says nothing is noticed after 15 s; what cannot be sent waits up to 8 MiB."""
 
 
 def to_message(msg: Msg) -> Message:
@@ -219,8 +225,23 @@ async def connect(
 
     `on_error` hears what the server refuses, such as a subject; `on_lost` when the connection breaks.
     """
-    client = Client()
-    bus = NatsBus(client)
+    bus = NatsBus(Client())
+    login: dict[str, Any] = {"user": user, "password": password} if user else {}
+    if credentials_file:
+        login["user_credentials"] = credentials_file
+    callbacks = _callbacks(bus, on_error, on_lost)
+    try:
+        async with asyncio.timeout(connect_timeout_s):
+            await bus._client.connect(url.split(","), name=name, **OPTIONS, **callbacks, **login)
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        with contextlib.suppress(Exception):
+            await bus._client.close()
+        raise BusDown(f"{url.rpartition('@')[2]}: {str(error) or type(error).__name__}") from error
+    return bus
+
+
+def _callbacks(bus: NatsBus, on_error: Callable[[str], None], on_lost: Callable[[], None]) -> dict[str, Any]:
+    """What the library is to call."""
 
     async def tell_error(error: Exception) -> None:
         on_error(str(error) or type(error).__name__)
@@ -229,33 +250,12 @@ async def connect(
         await bus.disconnected()
         on_lost()
 
-    async def on_closed() -> None:
+    async def tell_closed() -> None:
         bus.closed.set()
 
-    options: dict[str, Any] = {"user": user, "password": password} if user else {}
-    if credentials_file:
-        options["user_credentials"] = credentials_file
-    try:
-        await asyncio.wait_for(
-            client.connect(
-                url.split(","),
-                name=name,
-                error_cb=tell_error,
-                disconnected_cb=tell_lost,
-                reconnected_cb=bus.reconnected,
-                closed_cb=on_closed,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_WAIT_S,
-                connect_timeout=2,
-                ping_interval=PING_INTERVAL_S,
-                max_outstanding_pings=2,
-                pending_size=PENDING_BYTES_MAX,
-                **options,
-            ),
-            connect_timeout_s,
-        )
-    except (nats.errors.Error, OSError, TimeoutError) as error:
-        with contextlib.suppress(Exception):
-            await client.close()
-        raise BusDown(f"{url.rpartition('@')[2]}: {str(error) or type(error).__name__}") from error
-    return bus
+    return {
+        "error_cb": tell_error,
+        "disconnected_cb": tell_lost,
+        "reconnected_cb": bus.reconnected,
+        "closed_cb": tell_closed,
+    }
