@@ -283,6 +283,24 @@ def test_a_silent_leader_leaves_nothing_known_by_whatever_clock() -> None:
     assert windows.shown(NOW, 13.1).pending is None
 
 
+def test_a_silent_leader_leaves_nothing_known_of_pools_and_servers_until_it_tells_again() -> None:
+    cluster = Cluster()
+    cluster.register("a")
+    pool = PoolFlow(
+        name="default", algorithm="p2c", servers=1, eligible=1, pending=7, running=2, slots=4, starts_per_s=1.0
+    )
+    busy = ServerFlow(id="a", active=2, limit=4, serves=True)
+    cluster.flow(busy, pools=(pool,))
+    assert (cluster.whole().pools[0].pending, cluster.whole().pulses[0].running) == (7, 2)
+    cluster.now_s += 4.0
+    (shown,) = cluster.whole().pools
+    assert (shown.name, shown.algorithm, shown.servers) == ("default", "p2c", 1)
+    assert (shown.eligible, shown.pending, shown.running, shown.slots, shown.starts_per_s) == (None,) * 5
+    assert cluster.changed().pulses[0].running is None
+    cluster.flow(busy, pools=(pool,))
+    assert (cluster.whole().pools[0].pending, cluster.changed().pulses[0].running) == (7, 2)
+
+
 def test_what_an_older_leader_still_says_is_left_out() -> None:
     cluster = Cluster()
     cluster.flow(pending=5)

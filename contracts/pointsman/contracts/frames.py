@@ -92,11 +92,11 @@ class ServerRow(Part):
 class ServerPulse(Part):
     """The moving numbers of a server: rates over 10 s, `error_rate` (0-1 of the attempts that ended) and `share` (0-1 of
     its pool's tasks) over 60 s; `fair` is the share by slots that it could have had. `beat_ms` and `check_ms` are ages at
-    the frame's `at`; `run_p95`, `estimate` in ms.
+    the frame's `at`; `run_p95`, `estimate` in ms. `running` is not known while the balancer is silent.
     """
 
     id: str
-    running: int = 0
+    running: int | None = None
     beat_ms: int | None = None
     check_ms: int | None = None
     done_per_s: float | None = None
@@ -108,15 +108,18 @@ class ServerPulse(Part):
 
 
 class PoolRow(Part):
-    """A pool: servers in all and that may take tasks, tasks due and running, slots that may be used."""
+    """A pool: servers in all and that may take tasks, tasks due and running, slots that may be used.
+
+    While the balancer is silent only what rarely changes is told: the algorithm, the servers, who changed it.
+    """
 
     name: str
     algorithm: str
     servers: int
-    eligible: int
-    pending: int
-    running: int
-    slots: int
+    eligible: int | None
+    pending: int | None
+    running: int | None
+    slots: int | None
     starts_per_s: float | None = None
     revision: int | None = None
     changed_at: int | None = None

@@ -153,11 +153,13 @@ class TypesStatistics(Message):
 
 
 class LoadBalancerStatistics(Message):
+    """While nobody leads, what runs is not known, and `pending` is what has not ended in the archive."""
+
     algorithm: str
     pools: dict[str, PoolStatus]
     server_distribution: dict[str, ServerLoad]
-    total_active_tasks: int
-    average_load: float
+    total_active_tasks: int | None
+    average_load: float | None
     pending: int
     leader: str | None
     as_of: int

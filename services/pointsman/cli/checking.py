@@ -153,11 +153,12 @@ async def cluster(client: "Client", warning: float | None, critical: float | Non
     if not servers:
         findings.append((State.WARNING, "no server is registered"))
     away = 100 * (servers - eligible) / servers if servers else 0.0
+    active = () if status.total_active_tasks is None else (Measure(name="active", value=status.total_active_tasks),)
     measures = (
         bounded(Measure(name="away", value=round(away, 1), unit="%"), warning, 20, critical, 50),
         Measure(name="servers", value=servers),
         Measure(name="pending", value=status.pending),
-        Measure(name="active", value=status.total_active_tasks),
+        *active,
     )
     return Answers(tuple(findings), measures)
 

@@ -174,7 +174,7 @@ def _balancer(shown: "LoadBalancerStatistics", style: Style) -> str:
         ("pending", shown.pending),
         ("waiting", shown.waiting),
         ("active", shown.total_active_tasks),
-        ("load", f"{shown.average_load * 100:.0f} %"),
+        ("load", None if shown.average_load is None else f"{shown.average_load * 100:.0f} %"),
         ("last dispatch", at(shown.last_dispatch)),
         ("as of", At(shown.as_of)),
     )

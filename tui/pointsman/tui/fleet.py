@@ -25,8 +25,9 @@ def concern(server: Server) -> Concern:
 
 
 def load(server: Server) -> float | None:
-    """Running of what it may run at most; None when it may run nothing."""
-    return server.pulse.running / server.row.limit if server.row.limit else None
+    """Running of what it may run at most; None when it may run nothing, or that is not known."""
+    running = server.pulse.running
+    return running / server.row.limit if server.row.limit and running is not None else None
 
 
 def counts(servers: Iterable[Server]) -> Counter[Concern]:

@@ -8,6 +8,7 @@ from pointsman.contracts.events import Kind
 from pointsman.contracts.frames import ServerPulse, ServerRow, Severity
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.server import HealthState, Wanted
+from pointsman.tui.format import number
 
 
 class Role(StrEnum):
@@ -111,7 +112,7 @@ def concern_of(row: ServerRow, pulse: ServerPulse) -> Concern:
     if seen is Concern.DOWN:
         return seen
     if row.wanted in (Wanted.DRAINING, Wanted.REMOVED):
-        return Concern.DRAINING if pulse.running else Concern.DRAINED
+        return Concern.DRAINED if pulse.running == 0 else Concern.DRAINING
     return Concern.MAINTENANCE if row.wanted == Wanted.MAINTENANCE else seen
 
 
@@ -125,7 +126,7 @@ def server_look(row: ServerRow, pulse: ServerPulse) -> Look:
         case Concern.RECOVERING:
             return Look("◔", "RECOVERING", Role.WARN)
         case Concern.DRAINING:
-            return Look("◐", f"DRAIN {pulse.running} left", Role.DRAIN)
+            return Look("◐", f"DRAIN {number(pulse.running)} left", Role.DRAIN)
         case Concern.DRAINED:
             return Look("◐", "DRAINED", Role.DRAIN)
         case Concern.MAINTENANCE:

@@ -67,7 +67,8 @@ def drains_overdue(facts: Facts) -> Iterator[Cause]:
     for member in facts.members:
         until = member.admin.until
         if member.admin.wanted is Wanted.DRAINING and until is not None and facts.now - until > OVERDUE_MS:
-            detail = f"should have drained {_seconds(facts.now - until)} ago, {member.active} attempts still run"
+            left = "attempts" if member.active is None else f"{member.active} attempts"
+            detail = f"should have drained {_seconds(facts.now - until)} ago, {left} still run"
             yield Cause(WARNING, "drain-overdue", member.config.id, detail, "servers", since=until)
 
 

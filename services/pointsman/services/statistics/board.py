@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from pointsman.contracts.flow import FlowFrame, PoolFlow, ServerFlow
 from pointsman.contracts.frames import PoolRow, ServerPulse, ServerRow
@@ -133,6 +134,8 @@ class Board:
 
     def settle(self, now_s: float, *, all_rates: bool) -> None:
         """Bring rows and pulses up to date: rates of a fifth of the servers, or of all, the rest as it was told."""
+        if self.flow.is_silent(now_s):
+            self._forget_running()
         self._turn = (self._turn + 1) % TURNS
         for pool in self._pools.values():
             pool.forget(long_slot(now_s))
@@ -193,9 +196,22 @@ class Board:
         self._changed_rows, self._changed_pulses, self._gone = set(), set(), set()
         return changes
 
-    def pools(self) -> tuple[PoolRow, ...]:
+    def pools(self, now_s: float) -> tuple[PoolRow, ...]:
         told = self.flow.last
-        return tuple(_pool(one) for one in told.pools) if told is not None else ()
+        if told is None:
+            return ()
+        shown = _silent_pool if self.flow.is_silent(now_s) else _pool
+        return tuple(shown(one) for one in told.pools)
+
+    def _forget_running(self) -> None:
+        for server_id, member in self.members.items():
+            if member.active is not None:
+                member.active = None
+                self._stirred.add(server_id)
+
+
+def _silent_pool(told: PoolFlow) -> PoolRow:
+    return replace(_pool(told), eligible=None, pending=None, running=None, slots=None, starts_per_s=None)
 
 
 def _pool(told: PoolFlow) -> PoolRow:

@@ -95,7 +95,7 @@ class Framer:
             at=now,
             full=full,
             flow=flow.shown(now, now_s),
-            pools=self._board.pools(),
+            pools=self._board.pools(now_s),
             servers=changes.rows,
             pulses=changes.pulses,
             gone=changes.gone,

@@ -33,7 +33,7 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
     estimate: int | None = None
 
 
-type Pulse = tuple[int, int | None, int | None, Rates]
+type Pulse = tuple[int | None, int | None, int | None, Rates]
 """What a pulse says beside its ages: running, times of the last beat and check, rates."""
 
 
@@ -65,7 +65,7 @@ class Member:
         self.health: ServerHealth | None = None
         self.told: ServerHealth | None = None
         self.beat_at: int | None = None
-        self.active = 0
+        self.active: int | None = None
         self.limit = config.max_concurrent
         self.serves = False
         self.estimate: int | None = None

@@ -48,7 +48,7 @@ class ServerVerbs(CockpitScreen):
         servers = self.captured()
         if not servers:
             return
-        running = sum(server.pulse.running for server in servers)
+        running = sum(server.pulse.running or 0 for server in servers)
         self.cockpit.begin(verb, tuple(_thing(server) for server in servers), running=running, weights=weights)
 
     def action_drain(self) -> None:
