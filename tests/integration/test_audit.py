@@ -144,6 +144,18 @@ async def test_an_operator_who_cancels_is_written_down_an_owner_is_not(office: O
     assert (entry.request_id, entry.target) == ("power", made.json()["id"])
 
 
+async def test_an_operator_who_ends_the_task_of_another_is_written_down_without_its_result(office: Office) -> None:
+    made = await office.client.post("/api/task", json={"type": "scan"}, headers=office.bearer("user"))
+    report = {"status": "COMPLETED", "result": {"secret": 1}}
+    headers = office.bearer("operator") | {"x-request-id": "by-hand"}
+    refused = await office.client.put(f"/api/task/{made.json()['id']}", json=report, headers=headers)
+    await eventually(office.drained)
+    (entry,) = (await office.entries(request_id="by-hand")).entries
+    assert (entry.what, entry.who, entry.target) == ("task.update", "ann", made.json()["id"])
+    assert entry.outcome == ("done" if refused.status_code < 400 else "failed")
+    assert b"secret" not in bytes(entry.after)
+
+
 async def test_the_trail_is_paged_searched_and_never_changed(office: Office) -> None:
     switch = next(route for route in ROUTES if route.name == "setAlgorithm")
     for number in range(5):

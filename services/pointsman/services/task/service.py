@@ -80,7 +80,7 @@ class TaskService:
             Verb("create", self._create, CREATE_CONCURRENCY),
             Verb("batch", self._batch, 16),
             Verb("get", self._get, CREATE_CONCURRENCY),
-            Verb("update", self._update, CREATE_CONCURRENCY),
+            Verb("update", self._update, CREATE_CONCURRENCY, audit=Audited(acts_with_power)),
             Verb("extend", self._extend),
             Verb("cancel", self._cancel, audit=Audited(acts_with_power)),
             Verb("retry", self._retry, audit=Audited(acts_with_power)),
