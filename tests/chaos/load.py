@@ -190,7 +190,7 @@ async def servers(system: Pieces, kinds: Sequence[Kind]) -> AsyncIterator[list[L
 
 
 async def at_rest(system: Pieces, *, within_s: float) -> BalancerStatus:
-    """Nothing waits, nothing runs, no slot is used and none is missing: what the leader says once that is so."""
+    """Nothing waits, in no count, nothing runs, no slot is used and none is missing: what the leader says once that is so."""
 
     async def rests() -> BalancerStatus:
         try:
@@ -198,7 +198,8 @@ async def at_rest(system: Pieces, *, within_s: float) -> BalancerStatus:
         except (PointsmanError, BusError) as error:
             raise AssertionError(repr(error)) from error
         used = {server_id: load.active_tasks for server_id, load in status.servers.items() if load.active_tasks}
-        assert (status.active, status.pending, used) == (0, 0, {}), f"{status.active} {status.pending} {used}"
+        waiting = (status.pending, status.waiting, sum(pool.pending for pool in status.pools.values()), status.classes)
+        assert (status.active, waiting, used) == (0, (0, 0, 0, ()), {}), f"{status.active} {waiting} {used}"
         return status
 
     found: BalancerStatus = await eventually(rests, "all slots are free", within_s=within_s)

@@ -522,7 +522,9 @@ class ModelMachine(RuleBasedStateMachine):
     def the_pending_count_is_exact(self) -> None:
         if hasattr(self, "model"):
             pending = [entry for entry in self.model.entries.values() if entry.state is State.PENDING]
-            assert self.model.pending.count == len(pending) == sum(self.model.pending.by_pool().values())
+            index = self.model.pending
+            in_places = sum(one.count for one in (*index._lines.values(), *index.gates.lanes()))
+            assert index.count == len(pending) == sum(index.by_pool().values()) == in_places
 
     @invariant()
     def running_entries_are_those_whose_lease_says_so(self) -> None:
@@ -542,12 +544,19 @@ class ModelMachine(RuleBasedStateMachine):
         assert set(self.model.running) == {truth.record.id for truth in self.running()}
         for truth in self.running():
             assert self.model.entries[truth.record.id].lease == truth.lease
+        self.now += 100_000
+        self.model.tick(self.now, self.now / 1000)
+        waiting = len(self.live()) - len(self.running())
+        assert self.model.pending.count == self.model.backlog.count("default") == waiting, (
+            "no phantoms, and nobody left out"
+        )
         for truth in self.live():
             self.put_task(outcomes.expire(truth.record, truth.lease, self.now))
         self.read_tasks(len(self.tasks))
         self.model.tick(self.now + 100_000, (self.now + 100_000) / 1000)
         assert (self.model.entries, self.model.running, self.model.slots.by_server()) == ({}, {}, {})
         assert (self.model.pending.count, self.model._raw_bytes, self.model._behind) == (0, 0, set())
+        assert self.model.backlog.pools() == set()
 
 
 def replace_truth(truth: Truth | None, record: TaskRecord, revision: int) -> Truth:
