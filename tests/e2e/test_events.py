@@ -3,14 +3,11 @@
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-import psutil
 import pytest
 
 from pointsman.client import nats_bus
@@ -20,6 +17,7 @@ from pointsman.contracts.errors import PointsmanError
 from tests.e2e.conftest import Fleet
 from tests.support.backends import Backend
 from tests.support.rest import Rest
+from tests.support.stuck import stuck_reader
 from tests.support.system_up import COMMAND, REPOSITORY, SystemUp, eventually, system_up
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -207,31 +205,12 @@ async def test_the_command_follows_everything_from_a_cursor(system: SystemUp, ad
     assert process.returncode == 2
 
 
-def stuck_reader(system: SystemUp, token: str) -> socket.socket:
-    """Asks for everything and reads nothing."""
-    place = urlsplit(system.url)
-    reader = socket.socket()
-    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    reader.connect((place.hostname, place.port))
-    reader.sendall(f"GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-    return reader
-
-
 async def test_a_reader_that_stands_still_is_dropped_while_others_read_on(
     system: SystemUp, admin: Rest, fleet: Fleet
 ) -> None:
     await fleet.server(maxConcurrent=50)
-    gateway = psutil.Process(system.pids()["gateway"])
-    with stuck_reader(system, await system.token("ada", "admin")) as stuck:
-        port = stuck.getsockname()[1]
-
-        async def is_served() -> bool:
-            return any(one.raddr and one.raddr.port == port for one in gateway.net_connections("tcp"))
-
-        async def is_dropped() -> bool:
-            return not await is_served()
-
-        await eventually(is_served, "the stuck reader is served", within_s=WITHIN_S)
+    with stuck_reader(system, await system.token("ada", "admin"), "/api/events") as stuck:
+        await stuck.served()
         async with following(system, "/api/events") as events:
             tasks = [{"type": "scan", "pool": fleet.pool, "labels": {"padding": "x" * 200}}] * 200
             batch = (await admin.call("POST", "/api/tasks/batch", {"tasks": tasks})).body
@@ -241,7 +220,7 @@ async def test_a_reader_that_stands_still_is_dropped_while_others_read_on(
                     left.discard(frame["data"]["taskId"])
                 if not left:
                     break
-        await eventually(is_dropped, "the stuck reader is dropped", within_s=WITHIN_S)
+        await stuck.dropped()
 
 
 async def test_a_cursor_outlives_restarts_of_the_gateway_and_of_the_broker() -> None:

@@ -11,6 +11,7 @@ import pytest
 from pointsman.contracts.frames import decode_frame
 from tests.e2e.conftest import Fleet
 from tests.support.rest import Json, Rest
+from tests.support.stuck import stuck_reader
 from tests.support.system_up import SystemUp, eventually
 from tests.support.viewing import Sight
 
@@ -61,6 +62,20 @@ async def test_a_reader_over_http_sees_tasks_and_servers(system: SystemUp, admin
         await eventually(done, "the work is told", within_s=WITHIN_S)
         assert sight.rows[server.id].pool == fleet.pool
         assert sight.pulses[server.id].share == 1.0
+
+
+async def test_a_watcher_that_stands_still_is_dropped_while_others_see_on(system: SystemUp) -> None:
+    with stuck_reader(system, await system.token("eve", "viewer"), "/api/view/frames") as stuck:
+        await stuck.served()
+        async with watching(system) as sight:
+            await stuck.dropped()
+            assert sight.last is not None
+            seen = sight.last.seq
+
+            async def goes_on() -> bool:
+                return sight.last is not None and sight.last.seq > seen
+
+            await eventually(goes_on, "the other is told on", within_s=WITHIN_S)
 
 
 async def test_an_alert_is_listed_acknowledged_and_gone_with_its_cause(
