@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pointsman.cli import lines
 from pointsman.cli.lines import Refusal
 from pointsman.cli.resuming import NotTheSame, Resume
+from pointsman.contracts.errors import invalid
 
 
 def read(*texts: bytes) -> list[lines.Line]:
@@ -65,7 +66,7 @@ def test_a_mark_is_of_one_file(tmp_path: Path) -> None:
     other.write_text(json.dumps({"type": "b"}) + "\n")
     resume = Resume.begin(kept, file)
     resume.begun(1)
-    resume.settled(1, 13, accepted=True)
+    resume.settled(1, 14, accepted=True)
     resume.write()
     assert Resume.begin(kept, file).mark.lines == 1
     with pytest.raises(NotTheSame, match="another file"):
@@ -73,3 +74,34 @@ def test_a_mark_is_of_one_file(tmp_path: Path) -> None:
     kept.write_text("{")
     with pytest.raises(NotTheSame, match="cannot be read"):
         Resume.begin(kept, file)
+
+
+def test_a_mark_stands_behind_a_line(tmp_path: Path) -> None:
+    """A file that was changed before the mark or cut off is not gone on with in the middle of a line."""
+    file, kept = tmp_path / "a", tmp_path / "mark"
+    lines_before = [json.dumps({"type": "a", "payload": {"n": number}}) + "\n" for number in range(200)]
+    file.write_text("".join(lines_before))
+    resume = Resume.begin(kept, file)
+    resume.begun(1)
+    resume.settled(1, file.stat().st_size, accepted=True)
+    resume.write()
+    file.write_text("".join([*lines_before, json.dumps({"type": "b"})]))
+    assert Resume.begin(kept, file).mark.lines == 1
+    for changed in (lines_before[:-1], [*lines_before[:-1], json.dumps({"type": "longer", "payload": {}}), "\n" * 9]):
+        file.write_text("".join(changed)[: len("".join(lines_before)) - 1])
+        with pytest.raises(NotTheSame, match=r"what .* was before"):
+            Resume.begin(kept, file)
+
+
+def test_a_file_may_come_from_windows() -> None:
+    first, second = read(b'\xef\xbb\xbf{"type":"a"}\r\n', b'{"type":"b"}\r\n')
+    assert not isinstance(first.request, Refusal) and not isinstance(second.request, Refusal)
+    assert (first.key, second.end) == (read(b'{"type":"a"}\n')[0].key, 31)
+    assert isinstance(read(b'{"type":"a"}\n', b'\xef\xbb\xbf{"type":"b"}\n')[1].request, Refusal)
+
+
+def test_a_key_that_is_none_is_named() -> None:
+    for key in (b"7", b"null", b'""', b'"' + b"k" * 256 + b'"'):
+        (line,) = read(b'{"type":"a","idempotencyKey":' + key + b"}")
+        assert isinstance(line.request, Refusal) and line.request.field == "idempotencyKey"
+    assert lines.refusal_of(invalid("Idempotency-Key", "was used")).field == "idempotencyKey"

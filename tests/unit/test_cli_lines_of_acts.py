@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from pointsman.cli.main import pointsman
 from pointsman.contracts.server import ServerRequest
@@ -24,12 +25,15 @@ REQUEST = TaskRequest(
     affinity_key="a",
 )  # fmt: skip
 MORE: dict[Verb, tuple[dict[str, object], ...]] = {
-    Verb.DRAIN: ({"things": (Thing("a", 3), Thing("b")), "reason": "new disk"},),
+    Verb.DRAIN: (
+        {"things": (Thing("a", 3), Thing("b")), "reason": "new disk"},
+        {"things": (Thing("a", 3), Thing("-b")), "reason": "-"},
+    ),
     Verb.MAINTENANCE: ({"things": (Thing("a", 3),), "reason": "it's hot"},),
     Verb.ACTIVATE: ({"things": (Thing("a", 3),)},),
     Verb.UNREGISTER: ({"things": (Thing("a", 3),)},),
-    Verb.WEIGHT: ({"things": (Thing("a", 3),), "weights": (("a", 5), ("b", 1))},),
-    Verb.REGISTER: ({"server": SERVER},),
+    Verb.WEIGHT: ({"things": (Thing("a", 3),), "weights": (("a", 5), ("-b", 1))},),
+    Verb.REGISTER: ({"server": SERVER}, {"server": replace(SERVER, id="-x")}),
     Verb.SUBMIT: ({"task": REQUEST}, {"task": TaskRequest(type="a")}),
     Verb.CANCEL: ({"things": (TASK, TASK), "reason": "enough"}, {"matching": "state:failed since:1h", "reason": "x"}),
     Verb.RETRY: ({"things": (TASK,)}, {"things": (TASK,), "reason": "x"}, {"matching": 'error:"it\'s"', "reason": "x"}),
@@ -49,5 +53,5 @@ def test_the_command_line_takes_what_the_cockpit_shows(verb: Verb, more: dict[st
     line = command_of(Act(verb=verb, operation="o", **more))  # type: ignore[arg-type]
     words = shlex.split(line)
     runner = CliRunner(env={"POINTSMAN_CONTEXTS": str(tmp_path / "none"), "POINTSMAN_URL": "nats://127.0.0.1:9"})
-    done = runner.invoke(pointsman, [*words[1:], "--read-only"])
+    done = runner.invoke(pointsman, ["--read-only", *words[1:]])
     assert done.exit_code == 5, (line, done.output)

@@ -1,5 +1,6 @@
 """Lines of a task file: each a request, or why it is none, with the key that makes its repetition harmless."""
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from typing import IO
@@ -10,7 +11,7 @@ from pointsman.contracts.errors import PointsmanError, from_validation
 from pointsman.contracts.task import PAYLOAD_BYTES_MAX, TaskRequest
 
 LINE_BYTES_MAX = PAYLOAD_BYTES_MAX + (64 << 10)
-KEY_FIELD = "idempotencyKey"
+KEY_FIELD, KEY_HEADER = "idempotencyKey", "Idempotency-Key"
 KEY_LENGTH_MAX = 255
 
 
@@ -38,6 +39,8 @@ def read(stream: IO[bytes], number: int, offset: int) -> Iterator[Line]:
     while data := stream.readline(LINE_BYTES_MAX + 1):
         number += 1
         offset += len(data)
+        if number == 1:
+            data = data.removeprefix(codecs.BOM_UTF8)
         if len(data) > LINE_BYTES_MAX:
             while not data.endswith(b"\n") and (data := stream.readline(1 << 20)):
                 offset += len(data)
@@ -51,13 +54,21 @@ def parsed(data: bytes, number: int) -> tuple[TaskRequest | Refusal, str]:
     try:
         fields = _FIELDS.decode(data)
         given = fields.pop(KEY_FIELD, None)
-        key = derived_key(data, number) if given is None else _KEY.decode(given)
         request = _REQUEST.decode(msgspec.json.encode(fields))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         return refusal_of(from_validation(error)), ""
-    if not 0 < len(key) <= KEY_LENGTH_MAX or not all("!" <= one <= "~" for one in key):
+    key = derived_key(data, number) if given is None else _key(given)
+    if key is None:
         return Refusal(KEY_FIELD, f"must be 1-{KEY_LENGTH_MAX} visible ASCII characters"), ""
     return request, key
+
+
+def _key(given: msgspec.Raw) -> str | None:
+    try:
+        key = _KEY.decode(given)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return None
+    return key if 0 < len(key) <= KEY_LENGTH_MAX and all("!" <= one <= "~" for one in key) else None
 
 
 def derived_key(data: bytes, number: int) -> str:
@@ -67,5 +78,6 @@ def derived_key(data: bytes, number: int) -> str:
 
 def refusal_of(error: PointsmanError) -> Refusal:
     if error.errors:
-        return Refusal(error.errors[0].field, error.errors[0].message)
+        field = error.errors[0].field
+        return Refusal(KEY_FIELD if field == KEY_HEADER else field, error.errors[0].message)
     return Refusal("line", error.detail)

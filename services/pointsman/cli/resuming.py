@@ -50,8 +50,10 @@ class Resume:
             mark = msgspec.json.decode(path.read_bytes(), type=Mark)
         except (OSError, msgspec.MsgspecError) as error:
             raise NotTheSame(f"{path}: cannot be read: {error}") from error
-        if str(file) != STDIN and mark.head != _hashed(file, mark.head_bytes)[0]:
-            raise NotTheSame(f"{path}: was written for another file than {file}; remove it to begin anew")
+        if str(file) != STDIN and not _goes_on(file, mark):
+            raise NotTheSame(
+                f"{path}: was written for another file than {file}, or for what {file} was before; remove it to begin anew"
+            )
         return cls(path, mark)
 
     def begun(self, number: int) -> None:
@@ -88,6 +90,14 @@ class Resume:
 def _fresh(file: Path) -> Mark:
     head, size = ("", 0) if str(file) == STDIN else _hashed(file, HEAD_BYTES)
     return Mark(file=str(file), head=head, head_bytes=size)
+
+
+def _goes_on(file: Path, mark: Mark) -> bool:
+    """It begins as it did, and a line ends where the mark says so."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, mark.offset - 1))
+        is_behind_line = not mark.offset or stream.read(1) == b"\n" or file.stat().st_size == mark.offset
+    return is_behind_line and mark.head == _hashed(file, mark.head_bytes)[0]
 
 
 def _hashed(file: Path, size: int) -> tuple[str, int]:

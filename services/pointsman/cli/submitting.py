@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from pointsman.cli import asking, options, views, waiting
+from pointsman.cli.output import Column, View, as_json
 from pointsman.cli.registering import pairs
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.filter_values import DURATION, milliseconds
@@ -22,6 +23,19 @@ ONE_ALONE = (
     "fairness_key", "concurrency_key", "affinity_key", "idempotency_key", "wait",
 )  # fmt: skip
 
+REQUEST: View[TaskRequest, TaskRequest] = View(
+    (
+        Column("TYPE", lambda one: one.type),
+        Column("POOL", lambda one: one.pool),
+        Column("PRIORITY", lambda one: one.priority),
+        Column("CAPABILITIES", lambda one: views.joined(one.capabilities)),
+        Column("PAYLOAD", lambda one: bytes(one.payload).decode()),
+    ),
+    lambda one: (one,),
+    lambda one: one.type,
+    lambda one, _style: as_json(one),
+)
+
 
 def submit(wanted: "Wanted", task_type: str | None, file: Path | None, given: dict[str, Any]) -> None:
     if file is not None:
@@ -33,7 +47,7 @@ def submit(wanted: "Wanted", task_type: str | None, file: Path | None, given: di
         raise click.UsageError("--resume goes with -f")
     request = _request(task_type, given)
     if given["dry_run"]:
-        click.echo(msgspec.json.format(msgspec.json.encode(request), indent=2))
+        wanted.tell(request, REQUEST)
         return
     task = wanted.ask(lambda client: client.tasks.submit(request, idempotency_key=given["idempotency_key"]))
     if not given["wait"]:

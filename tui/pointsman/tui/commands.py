@@ -1,7 +1,7 @@
 """The same act from the shell: what every dialog shows, and `Y` copies. Pure."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import fields
@@ -52,13 +52,13 @@ def shortened(command: str, ids: Iterable[str]) -> str:
 def _words(act: Act) -> list[str]:
     match act.verb:
         case Verb.DRAIN | Verb.MAINTENANCE:
-            return ["server", str(act.verb), *_ids(act), *_reason(act)]
+            return ["server", str(act.verb), *_named(_ids(act), _reason(act))]
         case Verb.ACTIVATE:
-            return ["server", "activate", *_ids(act)]
+            return ["server", "activate", *_named(_ids(act))]
         case Verb.UNREGISTER:
-            return ["server", "remove", *_ids(act)]
+            return ["server", "remove", *_named(_ids(act))]
         case Verb.WEIGHT:
-            return ["server", "weight", *(f"{shlex.quote(name)}={weight}" for name, weight in act.weights)]
+            return ["server", "weight", *_named([f"{shlex.quote(name)}={weight}" for name, weight in act.weights])]
         case Verb.REGISTER:
             assert act.server is not None
             return ["server", "register", *_registration(act.server)]
@@ -73,6 +73,11 @@ def _words(act: Act) -> list[str]:
             return ["balancer", "undo", *_pool(act)]
         case Verb.ACKNOWLEDGE:
             return ["alert", "acknowledge", *_ids(act), *(["--note", shlex.quote(act.reason)] if act.reason else [])]
+
+
+def _named(names: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    """What looks like an option stands behind `--`, after all that is one."""
+    return [*options, "--", *names] if any(name.startswith("-") for name in names) else [*names, *options]
 
 
 def _ids(act: Act) -> list[str]:
@@ -93,12 +98,11 @@ def _pool(act: Act) -> list[str]:
 
 
 def _registration(server: ServerRequest) -> list[str]:
-    words = [shlex.quote(server.id)] if server.id else []
-    if server.url:
-        words += ["--at", shlex.quote(server.url)]
+    words = ["--at", shlex.quote(server.url)] if server.url else []
     words += _flags(server, SERVER_FLAGS)
     words += [] if server.is_async else ["--sync"]
-    return words + (["--api-key", "env:NAME"] if server.api_key else [])
+    words += ["--api-key", "env:NAME"] if server.api_key else []
+    return _named([shlex.quote(server.id)] if server.id else [], words)
 
 
 def _submission(task: TaskRequest) -> list[str]:
