@@ -38,7 +38,7 @@ class Things:
         """The text with every name filled in."""
         self._count += 1
         made: dict[str, str] = {"number": str(self._count), "attempts": str(self._count % 20 + 1)}
-        for name in ("alert", "waiting", "cancelled", "held", "known", "unknown", "changed"):
+        for name in ("active", "alert", "waiting", "cancelled", "held", "known", "unknown", "changed"):
             if f"{{{name}}}" in text:
                 made[name] = await getattr(self, f"_{name}")()
         if "{limited}" in text:
@@ -64,10 +64,17 @@ class Things:
         await self._call("POST", f"/api/task/{waiting}/cancel", {})
         return waiting
 
+    async def _active(self) -> str:
+        return await self._wanted(enabled=False)
+
     async def _held(self) -> str:
-        held = self._words["server"]
-        await self._call("POST", f"/api/servers/{held}/maintenance", {"enabled": True, "drainTimeoutMs": 0})
-        return held
+        return await self._wanted(enabled=True)
+
+    async def _wanted(self, *, enabled: bool) -> str:
+        server = self._words["server"]
+        order = {"enabled": enabled, **({"drainTimeoutMs": 0} if enabled else {})}
+        await self._call("POST", f"/api/servers/{server}/maintenance", order)
+        return server
 
     async def _unknown(self) -> str:
         return f"{self._fleet.pool}-{self._count}"
@@ -94,7 +101,7 @@ class Process:
     @classmethod
     async def begin(cls, system: SystemUp, way: str, *arguments: str, stdout: int = PIPE) -> "Process":
         place = ("--data-dir", str(system.data_dir)) if way == "nats" else ("--url", system.url)
-        env = {"PATH": "/usr/bin", "POINTSMAN_TOKEN": await system.token("olga", "admin")}
+        env = {"PATH": "/usr/bin", "USER": "olga", "POINTSMAN_TOKEN": await system.token("olga", "admin")}
         return cls(
             await asyncio.create_subprocess_exec(*COMMAND, *place, *arguments, env=env, stdout=stdout, stderr=PIPE)
         )

@@ -2,22 +2,27 @@
 
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
+import msgspec
 
-from pointsman.cli import options, output, streaming, tailing, views
+from pointsman.cli import asking, options, output, streaming, tailing, views
 from pointsman.client.blocking import pause
+from pointsman.client.bus import Message
+from pointsman.client.identity import answer_of
 from pointsman.contracts.lifecycle import Status, is_terminal
+from pointsman.contracts.task import WAIT_S_MAX, Task
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
     from pointsman.client.client import Client
     from pointsman.contracts.events import TaskEvent
-    from pointsman.contracts.task import Task
 
 WAIT_S_DEFAULT = 60.0
 LOOK_S, LOOK_S_MAX = 0.05, 1.0
 ENDED = "ended"
+_TASK = msgspec.json.Decoder(Task)
 WORDS = {"queued": Status.PENDING, "running": Status.PROCESSING, "done": Status.COMPLETED}
 
 
@@ -41,7 +46,7 @@ def wait(wanted: "Wanted", ids: tuple[str, ...], goal: str) -> None:
     end_s = wanted.patient(WAIT_S_DEFAULT)
     codes = set()
     for task_id in dict.fromkeys(ids):
-        task = wanted.ask(lambda client, one=task_id: _until(client, one, wish, end_s))  # type: ignore[misc]
+        task = reached(wanted, task_id, wish, end_s)
         if wanted.form in output.PEOPLE and wanted.given.columns is None:
             click.echo(f"{task.id}  {wanted.style.painted(task.status, output.Word(task.status))}")
         else:
@@ -52,16 +57,15 @@ def wait(wanted: "Wanted", ids: tuple[str, ...], goal: str) -> None:
             raise SystemExit(code)
 
 
-def code_of(task: "Task", wish: Status | None) -> int:
+def code_of(task: Task, wish: Status | None) -> int:
     if (task.status is wish) if wish is not None else is_terminal(task.status):
         return 0
     return options.FAILED if is_terminal(task.status) else options.TIMEOUT
 
 
-def ended(wanted: "Wanted", task_id: str) -> "Task":
+def ended(wanted: "Wanted", task_id: str) -> Task:
     """The task when it has ended, or as it is when time is up."""
-    end_s = wanted.patient(WAIT_S_DEFAULT)
-    return wanted.ask(lambda client: _until(client, task_id, None, end_s))
+    return reached(wanted, task_id, None, wanted.patient(WAIT_S_DEFAULT))
 
 
 def result(wanted: "Wanted", task_id: str, *, wait: bool) -> None:
@@ -69,7 +73,7 @@ def result(wanted: "Wanted", task_id: str, *, wait: bool) -> None:
     tell_result(task, is_waited=wait)
 
 
-def tell_result(task: "Task", *, is_waited: bool) -> None:
+def tell_result(task: Task, *, is_waited: bool) -> None:
     """Its result on standard output; else why there is none, and the exit code."""
     if task.status is Status.COMPLETED:
         click.echo(bytes(task.result))
@@ -92,8 +96,37 @@ def follow(wanted: "Wanted", task_id: str) -> None:
         raise SystemExit(options.FAILED)
 
 
-async def _until(client: "Client", task_id: str, wish: Status | None, end_s: float) -> "Task":
-    """Looks again and again: states that pass quickly are not seen, and are not what one waits for."""
+def reached(wanted: "Wanted", task_id: str, wish: Status | None, end_s: float) -> Task:
+    """The task in the state that is wished for, or ended otherwise, or as it is when time is up."""
+    if wish is not None and not is_terminal(wish):
+        return wanted.ask(lambda client: _seen(client, task_id, wish, end_s))
+    if wanted.place.is_rest:
+        with asking.refusals(wanted):
+            return _told_over_rest(wanted, task_id, end_s)
+    task = wanted.ask(lambda client: client.tasks.get(task_id))
+    left_s = end_s - time.monotonic()
+    if is_terminal(task.status) or left_s <= 0:
+        return task
+    return wanted.loop(lambda client: client.tasks.wait(task_id, left_s))
+
+
+def _told_over_rest(wanted: "Wanted", task_id: str, end_s: float) -> Task:
+    """The gateway answers when the task has ended, so it is asked once in WAIT_S_MAX."""
+    bus = wanted.rest()
+    while True:
+        left_s = max(0.0, end_s - time.monotonic())
+        patience_s = min(WAIT_S_MAX, int(left_s))
+        path, prefer = f"/api/task/{quote(task_id, safe='')}", {"Prefer": f"wait={patience_s}"}
+        data, headers = bus.fetch("GET", path, headers=prefer, timeout_s=patience_s + wanted.timeout_s)
+        task = _TASK.decode(answer_of(Message(path, data, headers)).data)
+        if is_terminal(task.status) or not left_s:
+            return task
+        if not patience_s:
+            pause(left_s)
+
+
+async def _seen(client: "Client", task_id: str, wish: Status, end_s: float) -> Task:
+    """Looks again and again: nothing tells of a state that a task only passes, and one it passes quickly is not seen."""
     look_s = LOOK_S
     while True:
         task = await client.tasks.get(task_id)
