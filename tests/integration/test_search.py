@@ -82,18 +82,27 @@ async def test_pages_are_newest_first_and_together_whole_though_tasks_come_meanw
     assert (first.total, first.total_is_estimate, rest.total, rest.cursor) == (100, False, None, None)
 
 
-async def test_above_a_thousand_the_total_is_estimated_from_the_newest(searched: Archive) -> None:
+@pytest.mark.parametrize("is_folded", [True, False])
+async def test_above_a_thousand_the_total_is_estimated_from_the_newest(searched: Archive, is_folded: bool) -> None:
     apart_ms = 20 * DAY_MS // 3_000
     await keep(
         searched,
         *(created(number * apart_ms, number, spec={"type": f"type-{number % 2}"}) for number in range(1, 3_001)),
     )
-    await HistoryStore(searched.database).fold(10_000)
+    if is_folded:
+        await HistoryStore(searched.database).fold(10_000)
     some = await page(searched, type="type-1")
     assert some.total_is_estimate
     assert some.total == pytest.approx(1_500, rel=0.1)
     few = await page(searched, type="type-1", since="3d")
     assert (few.total, few.total_is_estimate) == (225, False)
+
+
+async def test_the_total_of_a_few_hours_is_not_estimated_from_the_whole_day(searched: Archive) -> None:
+    await keep(searched, *(created(10_000 * number, number) for number in range(4_000)))
+    some = await page(searched, since="5h")
+    assert some.total_is_estimate
+    assert some.total == pytest.approx(1_800, rel=0.1)
 
 
 async def test_each_filter_finds_its_task_and_its_negation_the_others(searched: Archive) -> None:

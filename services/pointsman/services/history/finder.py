@@ -1,6 +1,6 @@
 """Pages of the archive in SQL: newest first, bounded in rows, bytes and time."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -28,16 +28,34 @@ SESSION = {
 }
 PAGE_BYTES_MAX = 16 << 20
 COUNT_EXACT_MAX = 1_000
-WINDOW_DAYS = (2, 4, 8, 16)
+LOOK_FIRST_MS = 2 * DAY_MS
 WRONG_SQL = "42"
 IDLE_S = 3_600.0
 MINUTE, HOUR = 1, 60
-MINUTE_MS = 60_000
-CREATED = """
-SELECT
-    (SELECT sum(created) FROM rollups WHERE kind = 'all' AND width = 1440 AND at > $1 AND at < $2) AS whole,
-    (SELECT sum(created) FROM rollups WHERE kind = 'all' AND width = $3 AND at > $4 AND at < $2) AS seen
+NEWEST = """
+SELECT id, created_at, octet_length(record) AS size, finished_at IS NULL AS is_open, record FROM tasks
+WHERE {condition} ORDER BY {order} DESC, id DESC LIMIT {most}
 """
+COUNTED = """
+SELECT count(*) AS n, min(created_at) AS oldest
+FROM (SELECT created_at FROM tasks WHERE {condition} ORDER BY {order} DESC LIMIT {most}) AS matching
+"""
+PAGE = """
+SELECT id, created_at, size, is_open,
+    CASE WHEN row_number() OVER newest = 1 OR sum(size) OVER newest <= {room} THEN record END AS record
+FROM ({newest}) AS matching
+WINDOW newest AS (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING) ORDER BY created_at DESC, id DESC
+"""
+CREATED = """
+(SELECT sum(n) FROM (
+    SELECT created AS n FROM rollups
+    WHERE kind = 'all' AND width = {width}::integer AND at > {start}::bigint - {width}::bigint * 60000 AND at < $1
+    UNION ALL SELECT n FROM uncounted WHERE kind = 'type' AND event = 'created' AND at >= {start} AND at < $1
+) AS created)
+"""
+EXPECTED = (
+    f"""SELECT {CREATED.format(width="$2", start="$3")} AS whole, {CREATED.format(width="$4", start="$5")} AS seen"""
+)
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -48,11 +66,11 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """`size` is that of the stored record in bytes."""
+    """`record` is the last one, None where the page is full of bytes before it."""
 
     place: Place
-    size: int
     is_open: bool
+    record: bytes | None
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -70,7 +88,12 @@ async def connect(dsn: str) -> Pool:
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=ANSWER_S,
         server_settings=SESSION,
+        reset=_as_it_is,
     )
+
+
+async def _as_it_is(_connection: Connection) -> None:
+    """Searches change nothing of their session."""
 
 
 class Finder:
@@ -82,64 +105,52 @@ class Finder:
     async def find(
         self, terms: Sequence[Term], span: Span, owner: str | None, after: Place | None, limit: int
     ) -> list[Found]:
+        """So many of the newest after a place."""
         rows: list[asyncpg.Record] = []
-        for window in windows_of(span, after.created_at if after else None):
-            rows += await self._find(terms, window, owner, after, limit - len(rows))
-            if len(rows) >= limit:
-                break
-        return [Found(Place(row["created_at"], row["id"]), row["size"], row["is_open"]) for row in rows]
-
-    async def _find(
-        self, terms: Sequence[Term], span: Span, owner: str | None, after: Place | None, limit: int
-    ) -> "list[asyncpg.Record]":
-        arguments = Arguments()
-        condition = condition_of(terms, span, owner, arguments)
-        if after is not None:
-            at, task_id = arguments.add(after.created_at), arguments.add(after.id)
-            condition += f" AND created_at <= {at} AND (created_at < {at} OR id < {task_id})"
-        query = (
-            "SELECT id, created_at, octet_length(record) AS size, finished_at IS NULL AS is_open FROM tasks"  # noqa: S608
-            f" WHERE {condition} ORDER BY {order_of(terms)} DESC, id DESC LIMIT {arguments.add(limit)}"
-        )
-        return await self._fetch(query, arguments.values)
-
-    async def records(self, found: Sequence[Found]) -> dict[str, bytes]:
-        """Their last records."""
-        if not found:
-            return {}
-        query = "SELECT id, record FROM tasks WHERE id = ANY($1::text[]) AND created_at = ANY($2::bigint[])"
-        places = [one.place for one in found]
-        rows = await self._fetch(query, [[place.id for place in places], sorted({p.created_at for p in places})])
-        return {row["id"]: row["record"] for row in rows}
+        look = Look(span, after, limit)
+        while (window := look.window()) is not None:
+            arguments = Arguments()
+            newest = NEWEST.format(
+                condition=_condition(terms, window, owner, after, arguments),
+                order=order_of(terms),
+                most=arguments.add(limit - len(rows)),
+            )
+            part = await self._fetch(PAGE.format(newest=newest, room=arguments.add(_room(rows))), arguments.values)
+            rows += part
+            look.note(len(part))
+        return [Found(Place(row["created_at"], row["id"]), row["is_open"], row["record"]) for row in rows]
 
     async def count(
-        self, terms: Sequence[Term], span: Span, owner: str | None, exact_max: int = COUNT_EXACT_MAX
+        self,
+        terms: Sequence[Term],
+        span: Span,
+        owner: str | None,
+        exact_max: int = COUNT_EXACT_MAX,
+        *,
+        after: Place | None = None,
+        counted: int = 0,
     ) -> Count:
-        """Exact up to `exact_max`, above that as many as there would be if all of the span were like its newest part."""
-        counted = 0
-        for window in windows_of(span, None):
-            found, oldest = await self._counted(terms, window, owner, exact_max + 1 - counted)
-            counted += found
-            if counted > exact_max:
-                return Count(await self._expected(counted, span, oldest), True)
-        return Count(counted, False)
-
-    async def _counted(self, terms: Sequence[Term], span: Span, owner: str | None, limit: int) -> tuple[int, int]:
-        """So many of the newest, and when the oldest of them was created."""
-        arguments = Arguments()
-        condition = condition_of(terms, span, owner, arguments)
-        newest = f"SELECT created_at FROM tasks WHERE {condition} ORDER BY {order_of(terms)} DESC LIMIT {arguments.add(limit)}"  # noqa: S608
-        (row,) = await self._fetch(
-            f"SELECT count(*) AS n, min(created_at) AS oldest FROM ({newest}) AS matching",  # noqa: S608
-            arguments.values,
-        )
-        return int(row["n"]), int(row["oldest"] or span.start)
+        """Exact up to `exact_max`, above that as many as there would be if all of the span were like its newest part.
+        `counted` are known up to the place `after`."""
+        oldest = after.created_at if after else span.start
+        look = Look(span, after, exact_max + 1, counted)
+        while (window := look.window()) is not None:
+            arguments = Arguments()
+            condition = _condition(terms, window, owner, after, arguments)
+            query = COUNTED.format(
+                condition=condition, order=order_of(terms), most=arguments.add(exact_max + 1 - counted)
+            )
+            (row,) = await self._fetch(query, arguments.values)
+            counted, oldest = counted + row["n"], row["oldest"] or oldest
+            look.note(row["n"])
+        if counted <= exact_max:
+            return Count(counted, False)
+        return Count(await self._expected(counted, span, oldest), True)
 
     async def _expected(self, counted: int, span: Span, oldest: int) -> int:
         """From how many tasks were created in the span and since `oldest`: to plan for all days would take longer."""
-        width = MINUTE if span.end - oldest < 2 * DAY_MS else HOUR
-        arguments = [span.start - DAY_MS, span.end, width, oldest - width * MINUTE_MS]
-        (row,) = await self._fetch(CREATED, arguments)
+        arguments = [span.end, _width(span.end - span.start), span.start, _width(span.end - oldest), oldest]
+        (row,) = await self._fetch(EXPECTED, arguments)
         whole, seen = row["whole"], row["seen"]
         return counted if not seen else max(counted, round(counted * whole / seen))
 
@@ -171,31 +182,54 @@ class Finder:
             raise unavailable("the archive (Postgres) is not reachable: tasks can be read by id only") from error
 
 
+def _width(ms: int) -> int:
+    """Of the rollups that add up to so much time, few and near enough."""
+    return MINUTE if ms < 2 * DAY_MS else HOUR
+
+
 def order_of(terms: Sequence[Term]) -> str:
     """What a page is sorted by. Where matches are few and an index finds them, walking the order to look for them must
     not look cheap: a free text is looked up in the indexes of what it may be, and the planner takes it for frequent."""
     return "(created_at + 0)" if any(term.key == "text" and not term.negated for term in terms) else "created_at"
 
 
-def windows_of(span: Span, before_ms: int | None) -> Iterator[Span]:
-    """The span in parts, newest and shortest first: what the newest days hold needs no plan over all of them."""
-    end = span.end if before_ms is None else min(span.end, before_ms + 1)
-    for days in WINDOW_DAYS:
-        start = max(span.start, end - days * DAY_MS)
-        if start < end:
-            yield Span(start, end)
-        end = start
-    if span.start < end:
-        yield Span(span.start, end)
+class Look:
+    """Which part of a span is looked at next: the newest days first, for planning a day costs more than reading a page from
+    it, then as far back as the rest should be by what was found so far."""
+
+    def __init__(self, span: Span, after: Place | None, wanted: int, found: int = 0) -> None:
+        """`found` are known up to the place `after`."""
+        self._start = span.start
+        self._end = span.end if after is None else min(span.end, after.created_at + 1)
+        self._looked_ms = max(0, span.end - self._end) if found else 0
+        self._wanted, self._found = wanted, found
+        self._length_ms = self._rest_ms() if found else LOOK_FIRST_MS
+
+    def window(self) -> Span | None:
+        """None when enough was found, or everything looked at."""
+        if self._found >= self._wanted or self._start >= self._end:
+            return None
+        return Span(max(self._start, self._end - self._length_ms), self._end)
+
+    def note(self, found: int) -> None:
+        """So many in the window."""
+        self._found += found
+        self._end -= self._length_ms
+        self._looked_ms += self._length_ms
+        self._length_ms = self._rest_ms() if self._found else self._end
+
+    def _rest_ms(self) -> int:
+        return max(LOOK_FIRST_MS, self._looked_ms * (self._wanted - self._found) // self._found)
 
 
-def within_bytes(found: Sequence[Found]) -> list[Found]:
-    """As many from the front as one page may read, at least one."""
-    kept: list[Found] = []
-    size = 0
-    for one in found:
-        size += one.size
-        if kept and size > PAGE_BYTES_MAX:
-            break
-        kept.append(one)
-    return kept
+def _condition(terms: Sequence[Term], span: Span, owner: str | None, after: Place | None, arguments: Arguments) -> str:
+    condition = condition_of(terms, span, owner, arguments)
+    if after is None:
+        return condition
+    at, task_id = arguments.add(after.created_at), arguments.add(after.id)
+    return f"{condition} AND created_at <= {at} AND (created_at < {at} OR id < {task_id})"
+
+
+def _room(rows: "Sequence[asyncpg.Record]") -> int:
+    """How many bytes of records the page may still have."""
+    return PAGE_BYTES_MAX - sum(int(row["size"]) for row in rows)

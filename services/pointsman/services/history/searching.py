@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -17,7 +18,7 @@ from pointsman.contracts.subjects import BUCKET_LEASES, BUCKET_TASKS, key, strea
 from pointsman.contracts.task import Task
 from pointsman.contracts.view import show
 from pointsman.services.history.cursor import Cursors, Position
-from pointsman.services.history.finder import Count, Finder, Found, Place, within_bytes
+from pointsman.services.history.finder import Count, Finder, Found, Place
 from pointsman.services.history.query import OPEN, Span, live_terms, span_of, statuses_of
 from pointsman.services.runtime.bulk import last_of
 from pointsman.services.runtime.clock import Clock
@@ -38,7 +39,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """`last` is where the next page begins, None at the end; `looked_at` counts what the archive had."""
+    """`last` is where the next page begins, None at the end; `looked_at` counts what the archive had up to there."""
 
     tasks: list[Task]
     last: Place | None
@@ -65,7 +66,7 @@ class Searcher:
         hits, until = await asyncio.gather(
             self.hits(search, after, request.limit or PAGE_DEFAULT), self._finder.archived_until()
         )
-        count = await self._count(search, hits) if after is None else None
+        count = await self._count(search, hits, until) if after is None else None
         return TaskPage(
             tasks=tuple(hits.tasks),
             cursor=self._cursor(search, hits.last),
@@ -79,24 +80,22 @@ class Searcher:
         """So many tasks from `after` on; fewer when 2,000 were looked at or they are large."""
         tasks: list[Task] = []
         scanned = size = 0
-        while scanned < SCANNED_MAX:
+        while True:
             found = await self._finder.find(search.terms, search.span, search.owner, after, limit + 1)
-            batch = within_bytes(found[:limit])
+            batch = readable(found[:limit])
             shown = await self._shown(batch)
             for one in batch:
-                task = shown.get(one.place.id)
-                if task is not None and is_match(task, search.terms):
+                task = shown[one.place.id]
+                if is_match(task, search.terms):
                     if len(tasks) >= limit or size >= ANSWER_BYTES_MAX:
                         return Hits(tasks, after, scanned)
                     tasks.append(task)
                     size += len(encode(task))
-                after = one.place
-            scanned += len(batch)
+                after, scanned = one.place, scanned + 1
             if len(found) == len(batch):
                 return Hits(tasks, None, scanned)
-            if len(tasks) >= limit or len(batch) < min(len(found), limit):
-                break
-        return Hits(tasks, after, scanned)
+            if len(tasks) >= limit or len(batch) < min(len(found), limit) or scanned >= SCANNED_MAX:
+                return Hits(tasks, after, scanned)
 
     def search(self, terms: tuple[Term, ...], span: Span, owner: str | None) -> Search:
         fingerprint = self._cursors.fingerprint(f"{owner}\n{canonical(terms)}")
@@ -106,13 +105,14 @@ class Searcher:
         """What the archive knows, whatever has become of open tasks since."""
         return await self._finder.count(search.terms, search.span, search.owner, exact_max)
 
-    async def _count(self, search: Search, hits: Hits) -> Count:
+    async def _count(self, search: Search, hits: Hits, until: int | None) -> Count:
         """With a first page that is also the last nothing is left to count. The archive cannot tell running from waiting:
         a count of one of them is not exact."""
         if hits.last is None:
             count = Count(hits.looked_at, False)
         else:
-            count = await self._finder.count(search.terms, search.span, search.owner)
+            span = Span(search.span.start, min(search.span.end, until + 1)) if until else search.span
+            count = await self._finder.count(search.terms, span, search.owner, after=hits.last, counted=hits.looked_at)
         is_exact = len(statuses_of(search.terms) & OPEN) != 1 and not live_terms(search.terms)
         return count if is_exact else Count(count.tasks, True)
 
@@ -125,16 +125,21 @@ class Searcher:
     async def _shown(self, found: Sequence[Found]) -> dict[str, Task]:
         """By id, without payload and result. An open task is read anew: it runs, or has ended since."""
         opened = [one.place.id for one in found if one.is_open]
-        records, live, leases = await asyncio.gather(
-            self._finder.records(found), self._last(BUCKET_TASKS, opened), self._last(BUCKET_LEASES, opened)
-        )
-        return {name: _shown(live.get(name) or data, leases.get(name)) for name, data in records.items()}
+        live, leases = await asyncio.gather(self._last(BUCKET_TASKS, opened), self._last(BUCKET_LEASES, opened))
+        return {
+            one.place.id: _shown(live.get(one.place.id) or one.record or b"", leases.get(one.place.id)) for one in found
+        }
 
     async def _last(self, bucket: str, task_ids: list[str]) -> dict[str, bytes]:
         if not task_ids:
             return {}
         entries = await last_of(self._bus, stream_of(bucket), [key(bucket, task_id) for task_id in task_ids])
         return {name: entry.data for name, entry in entries.items()}
+
+
+def readable(found: Sequence[Found]) -> list[Found]:
+    """Those from the front whose records the page has room for."""
+    return list(takewhile(lambda one: one.record is not None, found))
 
 
 def scope_of(actor: Actor) -> str | None:
