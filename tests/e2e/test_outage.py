@@ -1,19 +1,18 @@
 """Postgres away under load: tasks are accepted and dispatched all the while, and the archive is whole again in time."""
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import asyncpg
-import psutil
 import pytest_asyncio
 
 from tests.e2e.conftest import Fleet
 from tests.support.rest import Rest
 from tests.support.system_up import SystemUp, eventually, system_up
+from tests.support.systems import frozen
 
 AWAY_S = float(os.environ.get("POINTSMAN_TEST_OUTAGE_S", "20"))
 PER_S = 20
@@ -38,21 +37,6 @@ async def fleet(admin: Rest) -> AsyncIterator[Fleet]:
         fleet = Fleet(admin, stack)
         yield fleet
         await fleet.close()
-
-
-@contextlib.contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """A database that answers nobody, with its connections left open: the worst kind of away."""
-    postmaster = psutil.Process(pid)
-    processes = [postmaster, *postmaster.children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
 
 
 async def test_nothing_stops_is_lost_or_doubled_and_the_archive_catches_up(

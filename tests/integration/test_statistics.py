@@ -39,7 +39,7 @@ from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.kv import KvBucket
 from pointsman.services.statistics import service
 from tests.support import recount
-from tests.support.systems import Stores, embedded
+from tests.support.systems import Stores, embedded, frozen
 
 DAY = 1_795_046_400_000
 NOW = DAY + 20 * 3_600_000
@@ -275,10 +275,10 @@ async def test_counts_of_the_moment_come_from_the_balancer(reports: Reports) -> 
     [
         (Freshness(backlog=0, last_commit=NOW - 9_000), NOW),
         (Freshness(backlog=3, last_commit=NOW - 9_000), NOW - 9_000),
-        (Freshness(backlog=3, last_commit=None), 0),
+        (Freshness(backlog=3, last_commit=None), None),
     ],
 )
-async def test_a_report_says_of_when_it_is(reports: Reports, freshness: Freshness, as_of: int) -> None:
+async def test_a_report_says_of_when_it_is(reports: Reports, freshness: Freshness, as_of: int | None) -> None:
     history = await reports.says("history", freshness)
     assert (await reports.ask("tasks", StatisticsQuery(), TaskStatistics)).as_of == as_of
     await history.drain()
@@ -323,6 +323,22 @@ async def test_without_a_database_the_last_report_is_told_again_and_any_other_is
     assert refusal.value.status == 503
     assert "archive (Postgres) is not reachable" in refusal.value.detail
     assert "no earlier hourly report" in refusal.value.detail
+
+
+async def test_only_the_first_waits_for_a_silent_database_and_nobody_once_it_is_back(reports: Reports) -> None:
+    await reports.keep([task(Random(7), number) for number in range(50)])
+    history = await reports.says("history", Freshness(backlog=0, last_commit=NOW))
+    known = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
+    stale = msgspec.structs.replace(known, stale=True)
+    assert reports.stores.postgres.pid is not None
+    with frozen(reports.stores.postgres.pid):
+        assert await reports.ask("tasks", StatisticsQuery(), TaskStatistics) == stale
+        async with asyncio.timeout(1.0):
+            assert [await reports.ask("tasks", StatisticsQuery(), TaskStatistics) for _ in range(3)] == [stale] * 3
+    async with asyncio.timeout(20.0):
+        while (await reports.ask("tasks", StatisticsQuery(), TaskStatistics)).stale:
+            await asyncio.sleep(0.05)
+    await history.drain()
 
 
 async def test_types_and_servers_are_listed_in_one_call_and_equal_a_recount(reports: Reports) -> None:

@@ -1,11 +1,14 @@
 """Real stores for integration tests: the embedded broker and database on a temporary folder, nothing else."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from pointsman.services.runtime.embedded import folder
 from pointsman.services.runtime.embedded.kept import Kept
@@ -34,6 +37,21 @@ class Stores:
     nats: Kept
     postgres: Kept
     settings: Settings
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A database that answers nobody, with its connections left open: the worst kind of away."""
+    postmaster = psutil.Process(pid)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Statistics answers of `API.md` §3; rates in 0-100, times in ms, `asOf` in ms since the epoch.
 
 Counts are exact, percentiles within 1 %. `stale` says that the archive is away and the report is the last one, as of then.
+`asOf` is null when nothing is archived yet and nobody says whether something waits for it.
 """
 
 from typing import Annotated
@@ -65,7 +66,7 @@ class TaskStatistics(Message):
     server_count: int
     top_servers: tuple[TopServer, ...]
     hourly_trend: tuple[HourCount, ...]
-    as_of: int
+    as_of: int | None
     vs: DayBefore | None = None
     stale: bool = False
 
@@ -94,7 +95,7 @@ class HourStatistics(Message):
 class HourlyStatistics(Message):
     date: str
     hourly_breakdown: tuple[HourStatistics, ...]
-    as_of: int
+    as_of: int | None
     stale: bool = False
 
 
@@ -112,7 +113,7 @@ class ServerFigures(Message):
 
 class ServerStatistics(ServerFigures):
     uptime: int | None
-    as_of: int
+    as_of: int | None
     stale: bool = False
 
 
@@ -121,7 +122,7 @@ class FleetStatistics(Message):
 
     servers: tuple[ServerFigures, ...]
     total: int
-    as_of: int
+    as_of: int | None
     stale: bool = False
 
 
@@ -148,7 +149,7 @@ class TypesStatistics(Message):
 
     types: tuple[TypeFigures, ...]
     total: int
-    as_of: int
+    as_of: int | None
     stale: bool = False
 
 

@@ -61,7 +61,7 @@ def _tasks(shown: "TaskStatistics", style: Style) -> str:
         ("waited", _percentiles(None, shown.wait_p50, shown.wait_p95, shown.wait_p99)),
         ("day before", None if shown.vs is None else f"{shown.vs.created} created, {shown.vs.failed} failed"),
         ("servers", shown.server_count),
-        ("as of", At(shown.as_of)),
+        ("as of", at(shown.as_of) or "not known yet"),
         ("stale", STALE if shown.stale else None),
     )
     rows = [(one.server_id, one.tasks_processed, f"{one.success_rate:g} %") for one in shown.top_servers]
@@ -85,7 +85,7 @@ DAY_COLUMNS: "tuple[Column[TaskStatistics], ...]" = (
     Column("P95", lambda one: span(one.p95)),
     Column("P99", lambda one: span(one.p99)),
     Column("WAIT P95", lambda one: span(one.wait_p95)),
-    Column("AS OF", lambda one: At(one.as_of)),
+    Column("AS OF", lambda one: at(one.as_of)),
 )
 DAY: "View[TaskStatistics, TaskStatistics]" = View(
     DAY_COLUMNS, lambda one: (one,), lambda _one: "day", _tasks, still=lambda one: replace(one, as_of=0)

@@ -19,11 +19,13 @@ from pointsman.contracts.statistics import (
     TypesStatistics,
 )
 from pointsman.services.runtime.context import Context, RunningService
+from pointsman.services.runtime.loop import Background
 from pointsman.services.runtime.serve import Answer, Call, Serving, Verb, VerbHandler, serve
 from pointsman.services.statistics import rules, store
 from pointsman.services.statistics.aggregator import Aggregator
 from pointsman.services.statistics.lasting import Lasting
 from pointsman.services.statistics.live import Live
+from pointsman.services.statistics.outage import Outage
 from pointsman.services.statistics.spans import Range, day_before
 from pointsman.services.statistics.store import DatabaseAway, Pool, StatisticsStore, TooLong
 from pointsman.services.version import VERSION
@@ -37,13 +39,15 @@ _SERVER = msgspec.json.Decoder(ServerId)
 
 
 class StatisticsService:
-    """Verbs of `pointsman.statistics`. While Postgres is away the last report of the same question is told again."""
+    """Verbs of `pointsman.statistics`. While Postgres is away the last report of the same question is told again: only
+    who finds out that it is has to wait."""
 
-    def __init__(self, context: Context, pool: Pool) -> None:
+    def __init__(self, context: Context, pool: Pool, background: Background) -> None:
         self._clock = context.clock
         self._store = StatisticsStore(pool)
         self._live = Live(context.bus)
         self._lasting = Lasting()
+        self._outage = Outage(self._store.look, background)
 
     async def tasks(self, call: Call) -> TaskStatistics:
         now_ms = self._clock.now_ms()
@@ -147,11 +151,14 @@ class StatisticsService:
             if not call.actor.has(*READERS):
                 raise forbidden("Viewer role required")
             question = (name, call.data, rules.date_of(self._clock.now_ms()))
+            if self._outage.lasts and (known := self._lasting.again(question)):
+                return known
             try:
                 report = await handler(call)
             except TooLong:
                 raise PointsmanError(422, TOO_LONG, slug="range-too-long") from None
             except DatabaseAway as error:
+                self._outage.note()
                 return self._lasting.again(question) or _nothing_known(name, error)
             return self._lasting.keep(question, report)
 
@@ -163,13 +170,13 @@ class StatisticsService:
         status = await self._live.balancer(actor)
         return (status.pending + status.waiting, status.active) if status else (await self._store.open_tasks(), 0)
 
-    async def _as_of(self, actor: Actor) -> int:
-        """Now when everything is archived, else the last moment that is; 0 when nothing is known."""
+    async def _as_of(self, actor: Actor) -> int | None:
+        """Now when everything is archived, else the last moment that is; None when nothing is known."""
         now_ms = self._clock.now_ms()
         archive = await self._live.archive(actor)
         if archive and archive.backlog == 0:
             return now_ms
-        return (archive and archive.last_commit) or await self._store.freshness() or 0
+        return (archive and archive.last_commit) or await self._store.freshness()
 
 
 def _nothing_known(name: str, error: Exception) -> NoReturn:
@@ -181,18 +188,20 @@ class RunningStatistics:
         self._context = context
         self._serving: Serving | None = None
         self._pool: Pool | None = None
+        self._background = Background()
         self._aggregator = Aggregator(context)
 
     async def start(self) -> None:
         """Does not wait for Postgres."""
         self._pool = await store.connect(self._context.settings.postgres_dsn)
-        service = StatisticsService(self._context, self._pool)
+        service = StatisticsService(self._context, self._pool, self._background)
         await self._aggregator.start()
         self._serving = await serve(self._context.bus, "statistics", VERSION, service.verbs())
 
     async def stop(self) -> None:
         if self._serving:
             await self._serving.drain()
+        await self._background.stop()
         await self._aggregator.stop()
         if self._pool:
             await store.close(self._pool, within_s=CLOSE_S)

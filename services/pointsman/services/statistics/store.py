@@ -213,6 +213,11 @@ class StatisticsStore:
         at: int | None = await self._pool.fetchval(FRESHNESS)
         return at
 
+    async def look(self) -> None:
+        """Whether anybody answers."""
+        async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+            await connection.execute("SELECT", timeout=ACQUIRE_S)
+
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
         async with (
