@@ -18,7 +18,7 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
 from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, STREAM_WEBHOOKS, key, stream_of
 from pointsman.contracts.webhook import Completion
-from pointsman.services.history.backup import MANIFEST, BackupError, backup, restore, verified
+from pointsman.services.history.backup import MANIFEST, BackupError, Manifest, backup, restore, verified
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.audit import Notes, entry_of, keep
 from pointsman.services.runtime.bulk import every_message, last_of
@@ -193,3 +193,42 @@ async def test_a_damaged_or_strange_backup_is_refused_before_anything_is_written
     (folder / MANIFEST).unlink()
     with pytest.raises(BackupError, match="holds no backup"):
         verified(folder)
+
+
+def rewritten(folder: Path, **changes: object) -> None:
+    """The manifest as another version would have written it."""
+    manifest = replace(verified(folder), **changes)
+    (folder / MANIFEST).write_bytes(encode(manifest))
+
+
+def without(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    kept = tuple(file for file in manifest.files if file.name != name)
+    (folder / MANIFEST).write_bytes(encode(replace(manifest, files=kept)))
+
+
+async def test_a_backup_from_before_webhooks_had_a_stream_is_restored_with_what_history_tells(
+    archive: Archive, tmp_path: Path
+) -> None:
+    folder, late = tmp_path / "backup", asking("late")
+    await archive.store(finished(late), await archive.store(late))
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    without(folder, f"{STREAM_WEBHOOKS}.jsonl")
+    async with another(tmp_path / "b") as empty:
+        assert (await restore(empty.bus, empty.dsn, folder, NOW)).completions == 1
+        assert await waiting(empty.bus) == {late.id}
+
+
+async def test_a_backup_that_lacks_a_stream_or_is_of_tables_to_come_is_refused_before_anything_is_written(
+    archive: Archive, tmp_path: Path
+) -> None:
+    folder, dsn = tmp_path / "backup", archive.stores.dsn
+    await backup(archive.bus, dsn, folder, NOW)
+    rewritten(folder, schema="9999", version="9.1")
+    with pytest.raises(BackupError, match=r"revision 9999.*version 9\.1 or newer"):
+        await restore(archive.bus, dsn, folder, NOW)
+    rewritten(folder, schema="0005")
+    without(folder, "AUDIT.jsonl")
+    with pytest.raises(BackupError, match=r"lacks AUDIT\.jsonl"):
+        await restore(archive.bus, dsn, folder, NOW)

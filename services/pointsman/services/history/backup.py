@@ -52,6 +52,8 @@ STREAMS = (
     STREAM_AUDIT,
     STREAM_WEBHOOKS,
 )
+NOT_ALWAYS = frozenset({STREAM_WEBHOOKS})
+"""Streams that a backup of an older version does not hold."""
 CHUNK, ABREAST = 500, 50
 KEPT_HEADERS = (HEADER_OPERATION, TTL)
 
@@ -142,6 +144,7 @@ async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_databas
     Raises BackupError before anything is written.
     """
     manifest = verified(folder)
+    _refuse_partial(manifest)
     await _refuse_live(bus)
     if not keep_database and await tables.hold_rows(dsn):
         raise BackupError("the database is not empty; a lost NATS alone is restored with --keep-database")
@@ -157,6 +160,19 @@ async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_databas
         keys += await _put_all(bus, bucket, _lines(folder / f"{stream_of(bucket)}.jsonl"))
     open_tasks = await _reopen(bus, dsn)
     return Restored(rows, keys, open_tasks, await _announce(bus, folder, now_ms))
+
+
+def _refuse_partial(manifest: Manifest) -> None:
+    """Whole is not enough: it has to hold all that is needed, in a schema that is known here."""
+    held = {file.name for file in manifest.files}
+    needed = {f"{stream}.jsonl" for stream in STREAMS if stream not in NOT_ALWAYS}
+    if missing := sorted(needed - held):
+        raise BackupError(f"the backup of version {manifest.version} lacks {', '.join(missing)}")
+    if not migrations.knows(manifest.schema):
+        raise BackupError(
+            f"the backup's tables are of revision {manifest.schema}, which version {VERSION} does not know;"
+            f" restore it with version {manifest.version} or newer"
+        )
 
 
 async def _refuse_live(bus: Bus) -> None:

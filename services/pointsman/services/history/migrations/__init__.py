@@ -28,6 +28,11 @@ async def current(dsn: str) -> str | None:
         await connection.close()
 
 
+def knows(revision: str) -> bool:
+    """Whether this version can bring tables of that revision to the newest."""
+    return revision in {step.revision for step in _directory(Config()).walk_revisions()}
+
+
 def downgrade(dsn: str, revision: str) -> None:
     """Take the schema back to `revision`; `base` removes it with all that was archived."""
     asyncio.run(_migrate(dsn, revision, down=True))
@@ -57,9 +62,8 @@ async def _current(connection: "asyncpg.Connection[asyncpg.Record]") -> str | No
 
 def _script(current: str | None, target: str, *, down: bool) -> str:
     """The SQL from one revision to another, empty when there is nothing to do."""
-    config = Config()
-    config.set_main_option("script_location", LOCATION)
-    directory, output = ScriptDirectory.from_config(config), io.StringIO()
+    config, output = Config(), io.StringIO()
+    directory = _directory(config)
 
     def steps(_revision: object, _context: object) -> list[object]:
         start = current or "base"
@@ -74,3 +78,8 @@ def _script(current: str | None, target: str, *, down: bool) -> str:
     )
     environment.run_migrations()
     return output.getvalue()
+
+
+def _directory(config: Config) -> ScriptDirectory:
+    config.set_main_option("script_location", LOCATION)
+    return ScriptDirectory.from_config(config)
