@@ -23,7 +23,7 @@ from pointsman.contracts.ids import new_task_id
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
 from pointsman.contracts.subjects import BUCKET_TASKS, STREAM_HISTORY, verb
-from pointsman.contracts.task import DAY_MS
+from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
 from pointsman.services.history import migrations, service
 from pointsman.services.history.loops import ACK
 from pointsman.services.history.rules import Stored, day_of, rows_of
@@ -351,6 +351,25 @@ async def test_retention_drops_whole_days(archive: Archive) -> None:
     assert await store.get(new.id) == encode(new)
     await store.write([rows_of(Stored(subject="s", revision=1, data=encode(old)))], now_ms=NOW)
     assert await store.get(old.id) == encode(old)
+
+
+async def test_a_day_that_another_process_dropped_is_made_again_for_a_task_that_ends_late(archive: Archive) -> None:
+    writer, other = HistoryStore(archive.database), HistoryStore(archive.database)
+    old = record(id=new_task_id(NOW - 100 * DAY_MS))
+    for task in (old, finished(old)):
+        await writer.write([rows_of(Stored(subject="s", revision=1, data=encode(task)))], now_ms=NOW)
+        assert await writer.get(old.id) == encode(task)
+        assert await other.drop_days_before(day_of(NOW) - 90)
+    assert await archive.database.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_tasks_of_the_first_and_the_last_day_there_is_are_archived(archive: Archive) -> None:
+    store = HistoryStore(archive.database)
+    ages = (0, DAY_MS - 1, DAY_MS, EPOCH_MS_MAX)
+    tasks = [finished(record(id=new_task_id(at)), attempts=(), finished_at=max(at, NOW)) for at in ages]
+    rows = [rows_of(Stored(subject="s", revision=1, data=encode(task))) for task in tasks]
+    assert await store.write(rows, now_ms=NOW) == 0
+    assert [await store.get(task.id) for task in tasks] == [encode(task) for task in tasks]
 
 
 async def test_what_was_archived_survives_a_step_down_and_up_again(archive: Archive) -> None:

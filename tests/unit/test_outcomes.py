@@ -51,6 +51,8 @@ def test_the_last_failure_is_final():
     task = a_task(max_attempts=1)
     done = settle(task, a_lease(task), outcomes.Failed(error="boom", code="E1"))
     assert (done.status, done.error, done.error_code) == (Status.FAILED, "boom", "E1")
+    endless = settle(task, a_lease(task), outcomes.Failed(error="e" * 5_000, code="c" * 5_000))
+    assert (len(endless.error or ""), len(endless.error_code or "")) == (1_000, 256)
 
 
 def test_a_lost_attempt_spends_nothing_and_runs_again_at_once():

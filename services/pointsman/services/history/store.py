@@ -104,7 +104,6 @@ class HistoryStore:
             if len(batch) == 1:
                 await self.bury(batch[0].stored, str(error), now_ms=now_ms)
                 return 1
-            self._days.clear()
             half = len(batch) // 2
             return await self.write(batch[:half], now_ms=now_ms) + await self.write(batch[half:], now_ms=now_ms)
         return 0
@@ -157,6 +156,14 @@ class HistoryStore:
         await self._pool.execute("VACUUM uncounted")
 
     async def _merge(self, batch: Sequence[Rows]) -> None:
+        """A day that this process has seen may have been dropped by another: then once more, with the days made anew."""
+        try:
+            await self._merge_into_days(batch)
+        except asyncpg.CheckViolationError:
+            self._days.clear()
+            await self._merge_into_days(batch)
+
+    async def _merge_into_days(self, batch: Sequence[Rows]) -> None:
         tasks, attempts = newest(batch), attempts_of(batch)
         created = {day_of(row.created_at) for row in tasks}
         await self.ensure_days((table, day) for table in ("tasks", "transitions") for day in created)

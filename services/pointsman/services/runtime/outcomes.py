@@ -19,6 +19,7 @@ from pointsman.contracts.record import (
 from pointsman.contracts.task import ATTEMPTS_KEPT_MAX, REFUSED_KEPT_MAX, Choice, RefusedAnswer
 
 ERROR_LENGTH_MAX = 1000
+CODE_LENGTH_MAX = 256
 START_BY_MS = 5_000
 CONNECT_MS = 5_000
 PAST_KEPT_MAX = 3
@@ -234,7 +235,7 @@ def finish(
         finished_at=now,
         server_id=attempts[-1].server_id if attempts else None,
         error=cut(error) if error else None,
-        error_code=code,
+        error_code=code[:CODE_LENGTH_MAX] if code else None,
         attempts=attempts,
         attempt=lease.attempt,
         lingering=still_lingering((*record.lingering, *lease.lingering), now),
