@@ -81,6 +81,7 @@ KEYS = {
 ALIASES = {"state": "status", "serverId": "server", "attempt": "try"}
 PATHS = ("labels", "payload")
 RANGED = frozenset({Kind.COUNT, Kind.DURATION})
+SINGLE = frozenset({Kind.AGE, Kind.MOMENT})
 SPLIT = frozenset({Kind.NAME, Kind.STATUS, Kind.PREFIX, Kind.COUNT})
 STATUS_WORDS = {
     "QUEUED": Status.PENDING,
@@ -206,6 +207,8 @@ def _made(
 def _checked(term: Term, kind: Kind, field: str, position: int) -> Term:
     for value in term.values:
         _bounded(value, field, position)
+    if kind in SINGLE and len(term.values) > 1:
+        _fail(field, f"{term.key} takes one value", position)
     match kind:
         case Kind.STATUS:
             return replace(term, values=tuple(_status(value, field, position) for value in term.values))

@@ -1,21 +1,20 @@
 """From the terms of a filter to a condition in SQL: pure. Values are always arguments, never part of the text."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from pointsman.contracts.errors import invalid
+from pointsman.contracts.facets import clean, label_facet, payload_facet
+from pointsman.contracts.filter_meaning import id_digits
 from pointsman.contracts.filters import KEYS, Kind, Op, Term
 from pointsman.contracts.ids import TASK_PREFIX
 from pointsman.contracts.lifecycle import TERMINAL, Status
 from pointsman.contracts.search import RANGE_DAYS_MAX
 from pointsman.contracts.task import DAY_MS
-from pointsman.services.history.facets import clean, label_facet, payload_facet
 
 OPEN = frozenset(Status) - TERMINAL
 SKEW_MS = DAY_MS
-HEX_ID = re.compile(r"[0-9a-f]{1,32}")
 ENDED = "ended"
 """The moment of a task's end, for acts on many; not a key of the language."""
 COLUMNS = {"type": "type", "server": "server_id", "owner": "owner", "pool": "pool"}
@@ -161,8 +160,8 @@ def _id(arguments: Arguments, term: Term) -> str:
 
 def _begins(arguments: Arguments, value: str) -> list[str]:
     """An id carries its time of creation first: what it begins with is a range of that."""
-    digits = value.lower().removeprefix(TASK_PREFIX)
-    if not HEX_ID.fullmatch(digits):
+    digits = id_digits(value)
+    if digits is None:
         return []
     first, last = (int(digits[:12].ljust(12, filler), 16) for filler in "0f")
     between = f"created_at BETWEEN {arguments.add(first)} AND {arguments.add(last)}"

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from pointsman.contracts import facets
 from pointsman.contracts.base import Record
 from pointsman.contracts.ids import created_at_ms, is_task_id
 from pointsman.contracts.lifecycle import Status, is_terminal
 from pointsman.contracts.record import POOL_DEFAULT, Attempt, PastGeneration
 from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
-from pointsman.services.history import facets
 
 SOURCE = "Nats-Stream-Source"
 

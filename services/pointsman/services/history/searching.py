@@ -10,7 +10,8 @@ from pointsman.client.bus import Bus
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import NULL, encode
 from pointsman.contracts.errors import forbidden
-from pointsman.contracts.filters import Op, Term, canonical, of_parameters
+from pointsman.contracts.filter_meaning import compares, is_like
+from pointsman.contracts.filters import Term, canonical, of_parameters
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Lease
 from pointsman.contracts.search import PAGE_DEFAULT, SearchTasks, TaskPage
@@ -160,40 +161,10 @@ def _holds(task: Task, term: Term) -> bool:
     if task.status not in (Status.PENDING, Status.PROCESSING):
         return True
     if term.key == "try":
-        held = any(_compared(task.attempt, term.op, number) for number in term.numbers)
+        held = any(compares(task.attempt, term.op, number) for number in term.numbers)
     else:
-        held = any(_like(task.server_id or "", value) for value in term.values)
+        held = task.server_id is not None and any(is_like(task.server_id, value) for value in term.values)
     return held != term.negated
-
-
-def _compared(value: int, op: Op, number: int) -> bool:
-    match op:
-        case Op.IS:
-            return value == number
-        case Op.ABOVE:
-            return value > number
-        case Op.FROM:
-            return value >= number
-        case Op.BELOW:
-            return value < number
-        case Op.UP_TO:
-            return value <= number
-
-
-def _like(text: str, pattern: str) -> bool:
-    """`*` stands for any characters; linear in the length of the text."""
-    first, *others = pattern.split("*")
-    if not others:
-        return text == pattern
-    if not text.startswith(first):
-        return False
-    at = len(first)
-    for part in others[:-1]:
-        at = text.find(part, at)
-        if at < 0:
-            return False
-        at += len(part)
-    return text.endswith(others[-1]) and len(text) - len(others[-1]) >= at
 
 
 def _shown(data: bytes, lease_data: bytes | None) -> Task:

@@ -10,12 +10,12 @@ import structlog
 from pointsman.client.bus import Bus, BusDown, Message
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.errors import forbidden, invalid, unavailable
+from pointsman.contracts.facets import clean
 from pointsman.contracts.filter_values import moment
 from pointsman.contracts.search import PAGE_DEFAULT, AuditEntry, AuditPage, AuditQuery
 from pointsman.contracts.subjects import CONSUMER_AUDIT, STREAM_AUDIT
 from pointsman.contracts.task import EPOCH_MS_MAX
 from pointsman.services.history.cursor import Cursors, Position
-from pointsman.services.history.facets import clean
 from pointsman.services.history.loops import ACK, stored_of
 from pointsman.services.history.query import Arguments, like
 from pointsman.services.history.store import DatabaseAway, HistoryStore, Pool, is_row_fault

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.services.history.facets import PAYLOAD_VALUES_MAX, facets_of
+from pointsman.contracts.facets import PAYLOAD_VALUES_MAX, facets_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=300),
