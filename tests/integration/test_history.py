@@ -290,6 +290,8 @@ async def test_poison_is_set_aside_and_stops_nobody(archive: Archive) -> None:
         await archive.put(name, data)
     await archive.run_tasks(20)
     await archive.store(finished(record(), error="with \0 inside"))
+    nowhere = TaskSpec(type="scan", deadline=NOW + DAY_MS, callback_url="http://[nowhere")
+    await archive.store(finished(record(spec=nowhere)))
     await archive.start()
     await eventually(archive.is_whole)
     dead = await archive.database.fetch("SELECT subject, record, reason, revision FROM dead_letters")

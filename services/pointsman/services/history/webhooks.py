@@ -145,14 +145,15 @@ async def put(bus: Bus, key: str, completion: Completion) -> str:
 
 
 def completion_of(data: bytes, now_ms: int) -> Completion | None:
-    """What is to be told of a stored record: None while it lives, when nobody asked, when it cannot be read."""
+    """What is to be told of a stored record: None while it lives, when nobody asked, when it or the URL cannot be read."""
     if MARK not in data:
         return None
     try:
         record = _RECORD.decode(data)
-    except (msgspec.MsgspecError, UnicodeError):
-        return None
-    if record.spec.callback_url is None or not is_terminal(record.status):
+        if record.spec.callback_url is None or not is_terminal(record.status):
+            return None
+        host_token(record.spec.callback_url)
+    except (msgspec.MsgspecError, ValueError):
         return None
     return Completion(
         task_id=record.id,
