@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import time
-from contextlib import AsyncExitStack
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -20,9 +19,9 @@ import msgspec
 import psutil
 
 from pointsman.cli.demo_child import StepFailed
-from pointsman.cli.demo_system import System, fresh_folder
+from pointsman.cli.demo_system import System
 from tests.benchmarks.load import JSON, Accepted, in_parallel, request_body
-from tests.benchmarks.rest import start_backend, until_healthy
+from tests.benchmarks.rest import fresh
 
 TARGET_P95_MS = 100.0
 STUCK_MIB_MAX = 64.0
@@ -219,21 +218,7 @@ def shown(what: str, took_ms: list[float], *, lost: int, cpu_s: float) -> None:
 
 async def bench(options: argparse.Namespace) -> list[str]:
     missed: list[str] = []
-    async with AsyncExitStack() as stack:
-        data_dir = stack.enter_context(fresh_folder("pointsman-bench-"))
-        system = await System.start(data_dir, port=0, owner="bench")
-        stack.push_async_callback(system.stop)
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                system.url,
-                headers={"Authorization": f"Bearer {system.token}"},
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-                timeout=aiohttp.ClientTimeout(total=60),
-            )
-        )
-        for number in range(2):
-            stack.push_async_callback((await start_backend(session, f"echo-{number}")).stop)
-        await until_healthy(session)
+    async with fresh(CONNECTIONS_MAX) as (system, session, _):
         one = Bench(system, session)
         for part in (
             one.everything(options.clients, options.rate, options.seconds),

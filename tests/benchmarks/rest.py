@@ -70,7 +70,16 @@ async def one_round(load: Load, tree: ProcessTree, tasks: int) -> Round:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[tuple[Load, ProcessTree]]:
-    """A fresh Pointsman with two registered, healthy echo backends; all stopped on leaving."""
+    async with fresh() as (system, session, backends):
+        roots = [("up", system.child.pid), *(("backends", child.pid) for child in backends)]
+        yield Load(session), ProcessTree(roots)
+
+
+@asynccontextmanager
+async def fresh(
+    connections_max: int = CONNECTIONS_MAX,
+) -> AsyncIterator[tuple[System, aiohttp.ClientSession, list[Child]]]:
+    """A Pointsman with two registered, healthy echo backends; all stopped on leaving."""
     async with AsyncExitStack() as stack:
         data_dir = stack.enter_context(fresh_folder("pointsman-bench-"))
         system = await System.start(data_dir, port=0, owner="bench")
@@ -79,17 +88,16 @@ async def running() -> AsyncIterator[tuple[Load, ProcessTree]]:
             aiohttp.ClientSession(
                 system.url,
                 headers={"Authorization": f"Bearer {system.token}"},
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                connector=aiohttp.TCPConnector(limit=connections_max),
                 timeout=aiohttp.ClientTimeout(total=60),
             )
         )
-        roots = [("up", system.child.pid)]
+        backends = []
         for number in range(BACKENDS):
-            child = await start_backend(session, f"echo-{number}")
-            stack.push_async_callback(child.stop)
-            roots.append(("backends", child.pid))
+            backends.append(await start_backend(session, f"echo-{number}"))
+            stack.push_async_callback(backends[-1].stop)
         await until_healthy(session)
-        yield Load(session), ProcessTree(roots)
+        yield system, session, backends
 
 
 async def start_backend(session: aiohttp.ClientSession, name: str) -> Child:

@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.cockpit_broker import announced, broker
 from tests.support.cockpit_world import World
-from tests.support.terminal import POINTSMAN, WITHIN_S, Terminal, terminal
+from tests.support.system_up import COMMAND
+from tests.support.terminal import WITHIN_S, Terminal, terminal
 
 INTERRUPTED = 130
 NOWHERE = "nats://127.0.0.1:9"
@@ -160,7 +161,7 @@ async def test_an_ascii_terminal_gets_ascii_and_keeps_its_mouse(tmp_path: Path) 
 async def test_a_picture_and_a_line_per_change_need_no_terminal(tmp_path: Path) -> None:
     async with broker(tmp_path) as nats, announced(nats, World(servers=5)) as cluster:
         shot = await asyncio.create_subprocess_exec(
-            *POINTSMAN,
+            *COMMAND,
             "tui",
             "servers",
             "--snapshot",
@@ -173,7 +174,7 @@ async def test_a_picture_and_a_line_per_change_need_no_terminal(tmp_path: Path) 
         out, _ = await asyncio.wait_for(shot.communicate(), WITHIN_S)
         assert shot.returncode == 0 and "srv-0005" in out.decode() and "● UP" in out.decode()
         plain = await asyncio.create_subprocess_exec(
-            *POINTSMAN, "tui", "--plain", "--url", nats.url, stdout=subprocess.PIPE, cwd=tmp_path
+            *COMMAND, "tui", "--plain", "--url", nats.url, stdout=subprocess.PIPE, cwd=tmp_path
         )
         assert plain.stdout is not None
         await heard(plain.stdout, b"cluster servers 5")
@@ -194,7 +195,7 @@ async def heard(stream: asyncio.StreamReader, words: bytes) -> bytes:
 
 async def test_nobody_there_is_said_with_the_code_for_it(tmp_path: Path) -> None:
     shot = await asyncio.create_subprocess_exec(
-        *POINTSMAN, "tui", "--snapshot", "text", "--url", "nats://127.0.0.1:9", stderr=subprocess.PIPE, cwd=tmp_path
+        *COMMAND, "tui", "--snapshot", "text", "--url", "nats://127.0.0.1:9", stderr=subprocess.PIPE, cwd=tmp_path
     )
     _, told = await asyncio.wait_for(shot.communicate(), WITHIN_S)
     assert shot.returncode == 69 and b"no frame within 10 s" in told

@@ -10,14 +10,14 @@ import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyte
 
+from tests.support.system_up import COMMAND
+
 WITHIN_S = 60.0
 COLUMNS, ROWS = 120, 36
-POINTSMAN = (str(Path(sys.executable).with_name("pointsman")),)
 AS_ITS_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 """A program learns of Ctrl-C, of another size and of the end of a terminal only where that one controls its session."""
 ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
@@ -144,7 +144,7 @@ class Terminal:
 @asynccontextmanager
 async def terminal(
     *arguments: str,
-    program: tuple[str, ...] = POINTSMAN,
+    program: tuple[str, ...] = COMMAND,
     columns: int = COLUMNS,
     rows: int = ROWS,
     within_s: float = WITHIN_S,
