@@ -1,6 +1,6 @@
 """`pointsman limit`: how many tasks of a pool, type or concurrency key may run at once, and how often one may start."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from pointsman.cli.impact import group
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
     from pointsman.cli.options import Acting
+    from pointsman.contracts.steering import LimitRequest
 
 
 @group()
@@ -37,22 +38,21 @@ def list_limits(wanted: "Wanted", cursor: str | None) -> None:
 @options.acting
 @options.asked
 def set_limit(
-    wanted: "Wanted", acting: "Acting", kind: str, name: str, if_match: int | None, limit: dict[str, Any]
+    wanted: "Wanted", acting: "Acting", kind: str, name: str, if_match: int | None, limit: "LimitRequest"
 ) -> None:
     """Set the whole limit: what is not given does not bound."""
     from pointsman.cli import acting as acts
-    from pointsman.cli import asking, settings_plans, views_settings
+    from pointsman.cli import settings_plans, views_settings
     from pointsman.contracts.steering import LimitRequest
 
-    if not limit:
+    if limit == LimitRequest():
         raise click.UsageError("no limit is given; `pointsman limit clear` removes one")
-    asked = asking.request(LimitRequest, **limit)
     acts.act(
         wanted,
         acting,
-        plan=settings_plans.limit(kind, name, asked, if_match),
+        plan=settings_plans.limit(kind, name, limit, if_match),
         plan_view=acts.PLAN,
-        do=lambda client: client.limits.set(kind, name, asked, if_match=if_match),
+        do=lambda client: client.limits.set(kind, name, limit, if_match=if_match),
         view=views_settings.LIMIT,
         asks=acts.Asks.NEVER,
     )

@@ -220,16 +220,18 @@ def _without_common(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def limited(command: Callable[..., None]) -> Callable[..., Any]:
-    """A command that takes a limit; gets it as the fields of a `LimitRequest`, {} when none are given."""
+    """A command that takes a limit: gets a `LimitRequest`, one that does not bound when none is given."""
 
     @functools.wraps(command)
     def run(*args: Any, max_concurrent: int | None, rate: float | None, burst: int | None, **given: object) -> None:
         if burst is not None and rate is None:
             raise click.UsageError("--burst needs --rate")
-        fields: dict[str, Any] = {} if max_concurrent is None else {"maxConcurrent": max_concurrent}
-        if rate is not None:
-            fields["rate"] = {"perSecond": rate} | ({} if burst is None else {"burst": burst})
-        command(*args, limit=fields, **given)
+        from pointsman.cli import asking
+        from pointsman.contracts.steering import LimitRequest
+
+        per_second = None if rate is None else {"perSecond": rate} | ({} if burst is None else {"burst": burst})
+        limit = asking.request(LimitRequest, maxConcurrent=max_concurrent, rate=per_second)
+        command(*args, limit=limit, **given)
 
     return at_once(per_second(burst(run)))
 

@@ -11,6 +11,7 @@ from pointsman.cli.impact import group
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
     from pointsman.cli.options import Acting
+    from pointsman.contracts.steering import LimitRequest
 
 
 name_argument = click.argument("name", shell_complete=completing.types)
@@ -66,7 +67,7 @@ def declare(
     acting: "Acting",
     name: str,
     if_match: int | None,
-    limit: dict[str, Any],
+    limit: "LimitRequest",
     pool: str | None,
     priority: int | None,
     capabilities: tuple[str, ...],
