@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.screen import Screen
-from textual.widgets import Input, TextArea
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
-from pointsman.tui.acting import ActingApp, commands
+from pointsman.tui.acting import commands
 from pointsman.tui.feed import MakeSource
 from pointsman.tui.link import Link, Sign, State
+from pointsman.tui.lookingback import REPLAY_BINDINGS, LookingBackApp
 from pointsman.tui.model import Folded, Model
 from pointsman.tui.options import Options, System
 from pointsman.tui.pace import Pace
@@ -29,7 +29,6 @@ from pointsman.tui.replaying import Replaying
 from pointsman.tui.screens.base import CockpitScreen
 from pointsman.tui.screens.catalogue import MAKERS
 from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
-from pointsman.tui.screens.one_line import OneLineScreen
 from pointsman.tui.showing import Look
 from pointsman.tui.told import Connected, FrameCame, Lost, Opened, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
@@ -45,20 +44,7 @@ EXIT_PATIENCE_S = 2.0
 SIGNALLED = 128
 
 
-REPLAY_KEYS = (
-    ("left_square_bracket", "replay_step(-1000)", "A second back"),
-    ("right_square_bracket", "replay_step(1000)", "A second on"),
-    ("left_curly_bracket", "replay_step(-60000)", "A minute back"),
-    ("right_curly_bracket", "replay_step(60000)", "A minute on"),
-    ("comma", "replay_play(-1)", "Play backward"),
-    ("full_stop", "replay_play(1)", "Play"),
-    ("n", "replay_incident(1)", "Next incident"),
-    ("N", "replay_incident(-1)", "Incident before"),
-    ("at", "replay_jump", "Jump to a time"),
-)
-
-
-class Cockpit(ActingApp):
+class Cockpit(LookingBackApp):
     """`make_source`, `wall` (s since the epoch) and `clock` (s) are for tests, which bring frames and clocks of their own."""
 
     TITLE = "Pointsman"
@@ -74,13 +60,7 @@ class Cockpit(ActingApp):
             for place, name in enumerate(SCREENS, 1)
         ),
         Binding("escape,backspace", "app.back", "Back", show=False, id="app.back"),
-        Binding("t", "app.replay", "Replay", id="app.replay"),
-        *(
-            Binding(
-                key, f"app.{action}", words, show=False, priority=True, id=f"replay.{action.partition('(')[0]}{place}"
-            )
-            for place, (key, action, words) in enumerate(REPLAY_KEYS)
-        ),
+        *REPLAY_BINDINGS,
         Binding("U", "app.toggle_zone", "UTC or local time", show=False, id="app.zone"),
         Binding("T", "app.next_theme", "Theme", show=False, id="app.theme"),
         Binding("question_mark", "app.show_help", "Help", key_display="?", id="app.help"),
@@ -346,52 +326,6 @@ class Cockpit(ActingApp):
         if len(self.screen_stack) > 1:
             await self.pop_screen()
             self.wake()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of replay are others' keys otherwise, and letters where text is typed."""
-        if action.startswith("replay_"):
-            return self.replaying.place is not None and isinstance(self.screen, CockpitScreen) and not self._is_typing
-        return True
-
-    @property
-    def _is_typing(self) -> bool:
-        return isinstance(self.focused, Input | TextArea)
-
-    def action_replay(self) -> None:
-        if self.replaying.place is None:
-            self.replaying.enter()
-        else:
-            self.replaying.leave()
-        self.screen.refresh_bindings()
-
-    def replay_at(self, at: int) -> None:
-        """Look at the cluster as it was then, in ms since the epoch."""
-        self.replaying.enter(at)
-        self.screen.refresh_bindings()
-
-    def action_replay_step(self, by_ms: int) -> None:
-        self.replaying.step(by_ms)
-
-    def action_replay_play(self, direction: int) -> None:
-        self.replaying.play(direction)
-
-    def action_replay_incident(self, direction: int) -> None:
-        if not self.replaying.to_incident(direction):
-            self.notify("nothing is known that way", title="No incident")
-
-    def action_replay_jump(self) -> None:
-        def refusal(text: str) -> str | None:
-            at = moment_of(text, self.replaying.now_ms, self.zone)
-            if at is None:
-                return "a time of day, or how long ago: 14:31, 14:31:40, 5m"
-            period = self.replaying.period
-            return None if at in period else f"known is {period.text(self.zone)}"
-
-        def jump(text: str | None) -> None:
-            if text is not None and (at := moment_of(text, self.replaying.now_ms, self.zone)) is not None:
-                self.replay_at(at)
-
-        self.push_screen(OneLineScreen("jump to", "14:31, 14:31:40 or 5m", refusal), jump)
 
     def action_toggle_zone(self) -> None:
         self.zone = None if self.zone is UTC else UTC
