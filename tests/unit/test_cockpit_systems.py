@@ -1,12 +1,14 @@
-"""Which systems the command line hands to the cockpit, and what may be done on each."""
+"""What the command line hands to the cockpit: which systems, what may be done on each, how often it draws."""
 
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pointsman.cli import cockpit_systems, contexts, place
 from pointsman.cli.contexts import Context, ContextError, Contexts
 from pointsman.cli.given import Given
+from pointsman.cli.main import pointsman
 
 BOOK = Contexts(
     current="dev",
@@ -67,3 +69,11 @@ def test_a_file_that_others_could_write_is_not_believed(book: Path) -> None:
     book.chmod(0o666)
     with pytest.raises(ContextError, match="open to others"):
         cockpit_systems.all_of(Given())
+
+
+@pytest.mark.parametrize("hz", ["0.1", "11", "nan", "often", "-1"])
+def test_a_rate_that_cannot_be_drawn_at_is_refused_with_what_is_possible(hz: str) -> None:
+    done = CliRunner().invoke(pointsman, ["tui", f"--hz={hz}"])
+    assert done.exit_code == 2
+    assert "--hz" in done.stderr
+    assert "0.2<=x<=10" in done.stderr or "not a valid float" in done.stderr

@@ -22,6 +22,16 @@ class Bound(click.ParamType[object]):
 BOUND = Bound()
 
 
+class Hertz(click.FloatRange):
+    """A number within limits; `nan`, which lies neither below nor above any, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return found
+
+
 class Seconds(click.ParamType[float]):
     """`10`, `500ms`, `1m` in seconds."""
 

@@ -11,6 +11,7 @@ import click
 from pointsman.cli import contexts, options, place, recorded
 from pointsman.cli.contexts import ContextError
 from pointsman.cli.impact import Reads
+from pointsman.cli.params import Hertz
 from pointsman.cli.quick import without
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ SERVED = "TEXTUAL_DRIVER"
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII; so it is on terminals that have no more.")
 @click.option("--theme", type=click.Choice(THEMES), help="Else as cockpit.toml says.")
 @click.option("--no-mouse", "without_mouse", is_flag=True, help="Leave the mouse to the terminal.")
-@click.option("--hz", type=click.FloatRange(min=0.2, max=10), default=10.0, show_default=True, help=HZ_HELP)
+@click.option("--hz", type=Hertz(min=0.2, max=10), default=10.0, show_default=True, help=HZ_HELP)
 @options.placed
 def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_mouse: bool, **shown: Any) -> None:
     """Watch and steer a running system in the terminal."""
