@@ -1,6 +1,7 @@
 """The tree of commands: what each says of itself, and what it refuses before it asks anybody."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,6 +190,14 @@ def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
     for url in ("nats://127.0.0.1:9", "http://127.0.0.1:9"):
         done = runner.invoke(pointsman, ["server", "ls", "--url", url])
         assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True), done.output
+
+
+def test_who_listens_but_never_answers_is_69_and_no_wait_that_timed_out(runner: CliRunner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for command in (["server", "ls"], ["task", "wait", "task_1"]):
+            done = runner.invoke(pointsman, [*command, "--url", f"http://127.0.0.1:{port}", "--timeout", "0.3s"])
+            assert (done.exit_code, "no answer" in done.stderr) == (69, True), done.output
 
 
 @pytest.mark.parametrize(

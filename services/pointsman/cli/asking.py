@@ -38,7 +38,7 @@ EXITS = {
     412: options.CONFLICT,
     401: options.NOT_ALLOWED,
     403: options.NOT_ALLOWED,
-    408: options.TIMEOUT,
+    408: options.UNREACHABLE,
     502: options.UNREACHABLE,
     503: options.UNREACHABLE,
     504: options.UNREACHABLE,
@@ -156,13 +156,13 @@ def refusals(wanted: Wanted) -> Iterator[None]:
     except BusDenied as error:
         options.fail(f"NATS does not allow it: {error}", options.NOT_ALLOWED)
     except BusTimeout as error:
-        options.fail(str(error), options.TIMEOUT)
+        options.fail(str(error), options.UNREACHABLE)
     except BusError as error:
         options.fail(
             f"{'the gateway' if wanted.place.is_rest else 'NATS'} cannot be reached: {error}", options.UNREACHABLE
         )
     except TimeoutError:
-        options.fail(f"no answer within {wanted.timeout_s:g} s", options.TIMEOUT)
+        options.fail(f"nobody answered within {wanted.timeout_s:g} s", options.UNREACHABLE)
     except ContextError as error:
         options.fail(str(error), options.USAGE)
     except KeyboardInterrupt:

@@ -81,7 +81,7 @@ SECTIONS = {
     },
 }
 EPILOG = """Exit codes: 0 done, 1 the thing itself failed, 2 usage or a question that nobody could answer, 3 not found,
-4 conflict, 5 not allowed, 6 timeout, 69 nobody could be reached, 130 interrupted. `pointsman cheat` shows examples."""
+4 conflict, 5 not allowed, 6 a wait timed out, 69 nobody answered, 130 interrupted. `pointsman cheat` shows examples."""
 
 
 @contextmanager
