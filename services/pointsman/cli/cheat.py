@@ -49,7 +49,8 @@ pointsman server ls -o json | jq '.servers[] | select(.health.score < 50) | .id'
 pointsman task ls -o csv --columns id,status,error > tasks.csv
 pointsman server drain gpu-1 --yes --reason 'new disk'   --yes: asks nothing
 pointsman check cluster --format nagios          0 ok, 1 warning, 2 critical, 3 unknown
-exit codes  0 done  1 it failed  2 usage  3 not found  4 conflict  5 not allowed  6 wait timed out  69 nobody answered  130 interrupted""",
+exit codes  0 done  1 it failed  2 usage  3 not found  4 conflict  5 not allowed  6 wait timed out
+            69 nobody answered  130 interrupted  141 nobody reads""",
     "context": """\
 pointsman context add dev --data-dir ./data --select
 pointsman context add prod --nats-url tls://nats.example:4222 --nats-creds ~/prod.creds --protected --color red
