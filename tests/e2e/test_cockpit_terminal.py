@@ -16,7 +16,6 @@ from tests.support.cockpit_world import World
 from tests.support.system_up import COMMAND
 from tests.support.terminal import WITHIN_S, Terminal, terminal
 
-INTERRUPTED = 130
 NOWHERE = "nats://127.0.0.1:9"
 MOUSE = 1000 << 5
 SHOWN_BY = {
@@ -100,12 +99,13 @@ async def test_ctrl_c_leaves_before_anything_is_drawn() -> None:
     async with terminal("tui", "--url", NOWHERE) as screen:
         await screen.draws(b"connecting to")
         screen.press(b"\x03")
-        await is_left(screen, codes=(0, INTERRUPTED))
+        await is_left(screen, codes=(0, -signal.SIGINT))
 
 
-async def test_asked_to_end_it_gives_the_terminal_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+async def test_asked_to_end_it_gives_the_terminal_back(how: signal.Signals, tmp_path: Path) -> None:
     async with cockpit(tmp_path, "servers") as screen:
-        screen.process.send_signal(signal.SIGTERM)
+        screen.process.send_signal(how)
         await is_left(screen)
 
 

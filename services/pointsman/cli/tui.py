@@ -1,6 +1,7 @@
 """`pointsman tui`: the cockpit."""
 
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,9 @@ def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_
     if file is not None and is_plain:
         raise click.UsageError("--plain follows a running system: it does not go with --replay")
     system = _live(given) if file is None else recorded.system_of(file, given, shown["at"])
+    if is_drawn:
+        # Python loses a Ctrl-C that comes within a callback of an import.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if is_drawn and file is None:
         click.echo(f"connecting to {system.name} " + ("..." if shown["ascii_only"] else "…"), err=True)
     elsewhere = {} if file is not None or os.environ.get(SERVED) else _elsewhere(given)

@@ -290,7 +290,7 @@ class Cockpit(LookingBackApp):
         """A terminal is given back on every way out."""
         if self.is_headless or os.name != "posix":
             return
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._leave, number)
 
     def _leave(self, number: int) -> None:
