@@ -21,7 +21,7 @@ from pointsman.services.balancer.service import BalancerService
 from pointsman.services.registry.service import RegistryService
 from pointsman.services.runtime import buckets
 from pointsman.services.task.service import TaskService
-from pointsman.tui.acts import Thing, Verb
+from pointsman.tui.acts import Act, Thing, Verb
 from pointsman.tui.dialogs.confirm import ConfirmDialog
 from tests.support.cockpit_acts import asked, at_server, beat, told
 from tests.support.cockpit_world import World
@@ -154,17 +154,17 @@ async def test_weights_tasks_and_algorithms_are_changed_too(system: System) -> N
         await seat.press("y")
         await told(seat, "srv-0001 has weight 20")
         assert (await system.bob.servers.get("srv-0001")).weight == 20
-        seat.app.begin(Verb.CANCEL, (Thing(task.id, 1),))
+        seat.app.begin(Act(verb=Verb.CANCEL, things=(Thing(task.id, 1),)))
         await asked(seat)
         await seat.press("y")
         await told(seat, f"{task.id} is cancelled")
         assert (await system.bob.tasks.get(task.id)).status is Status.CANCELLED
-        seat.app.begin(Verb.SWITCH, (Thing("default"),), algorithm="round-robin")
+        seat.app.begin(Act(verb=Verb.SWITCH, things=(Thing("default"),), algorithm="round-robin"))
         assert "response-time" in await asked(seat)
         await seat.press("y")
         await told(seat, "pool default uses round-robin now")
         assert (await system.bob.pools.get("default")).algorithm == "round-robin"
         undoable = seat.app.acts.undoable
         assert undoable is not None
-        seat.app.begin(Verb.UNDO, (Thing(undoable.pool, undoable.revision),))
+        seat.app.begin(Act(verb=Verb.UNDO, things=(Thing(undoable.pool, undoable.revision),)))
         await told(seat, "pool default uses response-time again")

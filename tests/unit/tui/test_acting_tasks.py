@@ -8,7 +8,7 @@ from pointsman.contracts.balancer import Algorithm
 from pointsman.contracts.errors import FieldError, PointsmanError, invalid
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.limits import PoolSettings
-from pointsman.tui.acts import Thing, Verb
+from pointsman.tui.acts import Act, Thing, Verb
 from pointsman.tui.dialogs.confirm import ConfirmDialog
 from pointsman.tui.dialogs.form import FormDialog
 from pointsman.tui.dialogs.note import NoteDialog
@@ -40,7 +40,7 @@ def flat(text: str) -> str:
 
 async def test_one_task_is_cancelled_in_the_generation_that_was_seen() -> None:
     async with seated() as (seat, services):
-        seat.app.begin(Verb.CANCEL, tasks(services, 1))
+        seat.app.begin(Act(verb=Verb.CANCEL, things=tasks(services, 1)))
         assert "resize-image, PENDING" in await planned(seat)
         await seat.press("y")
         await settled(seat, services)
@@ -51,7 +51,7 @@ async def test_what_somebody_else_retried_meanwhile_is_not_cancelled() -> None:
     async with seated() as (seat, services):
         (thing,) = tasks(services, 1)
         services.tasks[thing.id] = msgspec.structs.replace(services.tasks[thing.id], generation=2)
-        seat.app.begin(Verb.CANCEL, (thing,))
+        seat.app.begin(Act(verb=Verb.CANCEL, things=(thing,)))
         assert "retried by somebody meanwhile" in await planned(seat)
         await seat.press("y")
         assert services.writes == []
@@ -59,7 +59,7 @@ async def test_what_somebody_else_retried_meanwhile_is_not_cancelled() -> None:
 
 async def test_marked_tasks_are_a_job_whose_progress_is_shown_and_which_goes_on_when_left() -> None:
     async with seated() as (seat, services):
-        seat.app.begin(Verb.CANCEL, tasks(services, 3))
+        seat.app.begin(Act(verb=Verb.CANCEL, things=tasks(services, 3)))
         await planned(seat)
         await seat.press("y")
         await seat.sees("cancel of 3 tasks has begun")
@@ -83,7 +83,7 @@ async def test_marked_tasks_are_a_job_whose_progress_is_shown_and_which_goes_on_
 
 async def test_all_that_match_are_counted_and_the_count_is_typed() -> None:
     async with seated() as (seat, services):
-        seat.app.acts_on_matching(Verb.RETRY, "state:failed")
+        seat.app.begin(Act(verb=Verb.RETRY, matching="state:failed"))
         assert "9,870 tasks match: state:failed" in await planned(seat)
         dialog(seat).query_one("#typed", Input).focus()
         await seat.press(*"987", "enter")
@@ -95,7 +95,7 @@ async def test_all_that_match_are_counted_and_the_count_is_typed() -> None:
 
 async def test_a_count_that_grew_since_it_was_typed_has_to_be_typed_anew() -> None:
     async with seated() as (seat, services):
-        seat.app.acts_on_matching(Verb.RETRY, "state:failed")
+        seat.app.begin(Act(verb=Verb.RETRY, matching="state:failed"))
         await planned(seat)
         dialog(seat).query_one("#typed", Input).focus()
         await seat.press(*"9870")
@@ -107,7 +107,7 @@ async def test_a_count_that_grew_since_it_was_typed_has_to_be_typed_anew() -> No
 
 async def test_a_switch_shows_what_it_would_do_and_is_taken_back_for_a_minute() -> None:
     async with seated() as (seat, services):
-        seat.app.begin(Verb.SWITCH, (Thing("default", 41),), algorithm="round-robin")
+        seat.app.begin(Act(verb=Verb.SWITCH, things=(Thing("default", 41),), algorithm="round-robin"))
         text = await planned(seat)
         assert "pool default: response-time" in text
         assert "srv-0001: 60.0 % -> 50.0 %" in text
@@ -117,7 +117,7 @@ async def test_a_switch_shows_what_it_would_do_and_is_taken_back_for_a_minute() 
         assert services.pool.algorithm is Algorithm.ROUND_ROBIN
         undoable = seat.app.acts.undoable
         assert undoable is not None
-        seat.app.begin(Verb.UNDO, (Thing(undoable.pool, undoable.revision),))
+        seat.app.begin(Act(verb=Verb.UNDO, things=(Thing(undoable.pool, undoable.revision),)))
         await settled(seat, services, 2)
         assert services.pool.algorithm is Algorithm.RESPONSE_TIME
 
@@ -154,7 +154,7 @@ async def test_a_paused_list_goes_on_before_anything_is_done() -> None:
 
 async def test_a_switch_of_a_pool_that_somebody_changed_is_refused_with_their_name() -> None:
     async with seated() as (seat, services):
-        seat.app.begin(Verb.SWITCH, (Thing("default", 41),), algorithm="p2c")
+        seat.app.begin(Act(verb=Verb.SWITCH, things=(Thing("default", 41),), algorithm="p2c"))
         await planned(seat)
         services.set_pool(PoolSettings(algorithm=Algorithm.FIRST), "li@ops")
         await seat.sees(lambda text: "changed since the plan" in text or "conflict" in text)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
     from pointsman.client.client import Client
-    from pointsman.tui.acts import Thing, Verb
+    from pointsman.tui.acts import Act
     from pointsman.tui.cases import Acts, Case
 
 
@@ -84,28 +84,9 @@ class ActingApp(ShowingApp):
     def tell(self, text: str, *, is_good: bool) -> None:
         self.notify(text, severity="information" if is_good else "warning", markup=False)
 
-    def begin(
-        self,
-        verb: "Verb",
-        things: "tuple[Thing, ...]" = (),
-        *,
-        count: int | None = None,
-        running: int = 0,
-        **fields: object,
-    ) -> "Case | None":
-        """An act on exactly these things, as they are on the screen at this moment."""
-        from pointsman.contracts.ids import new_operation_id
-        from pointsman.tui.acts import Act
-
-        act = Act(verb=verb, operation=new_operation_id(), things=things, **fields)  # type: ignore[arg-type]
-        return self.acts.begin(act, self.acts.facts(len(things) if count is None else count, running))
-
-    def acts_on_matching(self, verb: "Verb", matching: str) -> "Case | None":
-        """How many match is counted first."""
-        from pointsman.contracts.ids import new_operation_id
-        from pointsman.tui.acts import Act
-
-        return self.acts.begin(Act(verb=verb, operation=new_operation_id(), matching=matching), self.acts.facts(None))
+    def begin(self, act: "Act", *, running: int = 0) -> "Case | None":
+        """On exactly those things that it names, as they are on the screen at this moment."""
+        return self.acts.begin(act, self.acts.facts(act.count, running))
 
     def copy(self, text: str) -> None:
         from pointsman.tui.copying import copy

@@ -7,9 +7,10 @@
 | 2    | the name of the object, or the number of objects, typed by hand               |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.server import ServerRequest
 from pointsman.contracts.task import TaskRequest
 
@@ -92,7 +93,7 @@ class Act:
     """
 
     verb: Verb
-    operation: str
+    operation: str = field(default_factory=new_operation_id)
     things: tuple[Thing, ...] = ()
     matching: str = ""
     weights: tuple[tuple[str, int], ...] = ()
@@ -104,6 +105,13 @@ class Act:
     @property
     def rule(self) -> Rule:
         return RULES[self.verb]
+
+    @property
+    def count(self) -> int | None:
+        """How many it is for; None while nobody has counted what matches."""
+        if self.matching:
+            return None
+        return 1 if self.rule.is_form else len(self.things)
 
     @property
     def ids(self) -> tuple[str, ...]:

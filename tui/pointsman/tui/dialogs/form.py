@@ -6,7 +6,7 @@ question every act leads to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import msgspec
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from pointsman.contracts.errors import FieldError, PointsmanError, from_validation
-from pointsman.tui.acts import Verb
+from pointsman.tui.acts import Act
 from pointsman.tui.cases import Case
 from pointsman.tui.underway import State
 
@@ -36,7 +36,6 @@ class Field:
 
 class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
     TITLE_TEXT: ClassVar[str] = ""
-    VERB: ClassVar[Verb]
     FIELDS: ClassVar[tuple[Field, ...]] = ()
     DEFAULT_CSS = """
     FormDialog { align: center middle; background: $background 60%; }
@@ -74,7 +73,7 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
         """The request; raises PointsmanError or msgspec.ValidationError."""
         raise NotImplementedError
 
-    def act_fields(self, request: R) -> dict[str, Any]:
+    def act_of(self, request: R) -> Act:
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
@@ -150,7 +149,7 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
         """The question; what comes of it comes back here."""
         if self.request is None:
             return
-        case = self.cockpit.begin(self.VERB, count=1, **self.act_fields(self.request))
+        case = self.cockpit.begin(self.act_of(self.request))
         if case is not None:
             case.watchers.append(lambda: self._ended(case))
 

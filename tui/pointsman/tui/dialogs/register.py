@@ -1,11 +1,11 @@
 """Register a server by hand."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from pointsman.contracts.server import ServerRequest
-from pointsman.tui.acts import Verb
+from pointsman.tui.acts import Act, Verb
 from pointsman.tui.dialogs.form import Field, FormDialog, labelled, listed, mistake, numeral
 
 NUMBERS = ("maxConcurrent", "weight", "priority")
@@ -16,7 +16,6 @@ TEXTS = ("id", "name", "url", "pool", "version", "apiKey")
 
 class RegisterDialog(FormDialog[ServerRequest]):
     TITLE_TEXT = "Register a server"
-    VERB = Verb.REGISTER
     FIELDS: ClassVar[tuple[Field, ...]] = (
         Field("id", "id", "letters, digits . _ -; made up when empty"),
         Field("url", "url", "https://gpu-1:9000 - tasks go to /predict, probes to /health", is_required=True),
@@ -32,7 +31,7 @@ class RegisterDialog(FormDialog[ServerRequest]):
     )
 
     def made(self, values: dict[str, str]) -> ServerRequest:
-        given: dict[str, Any] = {name: values[name] for name in TEXTS if values.get(name)}
+        given: dict[str, object] = {name: values[name] for name in TEXTS if values.get(name)}
         given |= {name: listed(values[name]) for name in LISTS if values[name]}
         given |= {name: numeral(values[name], name) for name in NUMBERS if values[name]}
         if values["labels"]:
@@ -41,5 +40,5 @@ class RegisterDialog(FormDialog[ServerRequest]):
             raise mistake("async", "callback or sync")
         return msgspec.convert(given | {"async": MANNERS[values["async"]]}, ServerRequest)
 
-    def act_fields(self, request: ServerRequest) -> dict[str, Any]:
-        return {"server": request}
+    def act_of(self, request: ServerRequest) -> Act:
+        return Act(verb=Verb.REGISTER, server=request)

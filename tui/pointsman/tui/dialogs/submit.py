@@ -1,12 +1,12 @@
 """Submit one task by hand; its payload goes out exactly as it was typed."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from pointsman.contracts.json_limits import check_object
 from pointsman.contracts.task import PAYLOAD_BYTES_MAX, Task, TaskRequest
-from pointsman.tui.acts import Verb
+from pointsman.tui.acts import Act, Verb
 from pointsman.tui.dialogs.form import Field, FormDialog, labelled, listed, numeral
 
 NUMBERS = ("priority", "delayMs", "timeoutMs", "deadlineMs", "maxAttempts")
@@ -16,7 +16,6 @@ EMPTY = b"{}"
 
 class SubmitDialog(FormDialog[TaskRequest]):
     TITLE_TEXT = "Submit a task"
-    VERB = Verb.SUBMIT
     FIELDS: ClassVar[tuple[Field, ...]] = (
         Field("type", "type", "resize-image", is_required=True),
         Field("payload", "payload (JSON)", '{"url": "s3://in/1.png"}'),
@@ -32,7 +31,7 @@ class SubmitDialog(FormDialog[TaskRequest]):
     )
 
     def made(self, values: dict[str, str]) -> TaskRequest:
-        given: dict[str, Any] = {name: values[name] for name in TEXTS if values.get(name)}
+        given: dict[str, object] = {name: values[name] for name in TEXTS if values.get(name)}
         given |= {name: numeral(values[name], name) for name in NUMBERS if values[name]}
         if values["capabilities"]:
             given["capabilities"] = listed(values["capabilities"])
@@ -45,8 +44,8 @@ class SubmitDialog(FormDialog[TaskRequest]):
         request = msgspec.convert(given, TaskRequest)
         return msgspec.structs.replace(request, payload=msgspec.Raw(payload))
 
-    def act_fields(self, request: TaskRequest) -> dict[str, Any]:
-        return {"task": request}
+    def act_of(self, request: TaskRequest) -> Act:
+        return Act(verb=Verb.SUBMIT, task=request)
 
 
 def given_of(task: Task) -> dict[str, str]:

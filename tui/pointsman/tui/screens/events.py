@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -46,7 +45,7 @@ DAY_MS = 86_400_000
 
 class EventsScreen(FilteringScreen):
     NAME = "events"
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("slash", "edit_filter", "Filter", key_display="/", id="events.filter"),
         Binding("o", "as_it_was", "As it was", id="events.replay"),
         Binding("Y", "copy_command", "Copy the command", id="events.copy_command"),

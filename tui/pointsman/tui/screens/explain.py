@@ -1,7 +1,5 @@
 """The page Explain: why a task is where it is, asked again while it waits."""
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
 from textual.binding import Binding
 
@@ -21,7 +19,7 @@ class ExplainScreen(AskingScreen):
     DEFAULT_CSS = """
     ExplainScreen #said { height: 1; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("escape", "app.back", "Back", key_display="esc", id="explain.back"),
         Binding("e", "again", "Ask again", id="explain.again"),
         Binding("Y", "copy_command", "Copy the command", show=False, id="explain.copy_command"),

@@ -1,7 +1,5 @@
 """The page Input and result of a task: JSON with sorted keys and exact numbers, and its errors in full."""
 
-from typing import ClassVar
-
 import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -27,7 +25,7 @@ class PayloadScreen(AskingScreen):
     DEFAULT_CSS = """
     PayloadScreen #said { height: 1; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("escape", "app.back", "Back", key_display="esc", id="payload.back"),
         Binding("i", "again", "Read again", id="payload.again"),
         Binding("y", "copy_all", "Copy", id="payload.copy"),

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -46,7 +45,7 @@ class StatsScreen(AskingScreen):
     StatsScreen #chart { height: 9; display: none; }
     StatsScreen.-tall #chart { display: block; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("h", "hours", "Hours", id="stats.hours"),
         Binding("D", "days", "Days", id="stats.days"),
         Binding("r", "again", "Ask again", show=False, id="stats.again"),

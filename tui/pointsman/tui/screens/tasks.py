@@ -1,7 +1,6 @@
 """The screen Tasks: the newest that were seen, by state and filter, and older ones from the archive."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -47,7 +46,7 @@ EXAMPLE = "type:resize-* state:failed server:srv-1 try>1 wait>5s error:timeout s
 
 class TasksScreen(FilteringScreen, TaskVerbs):
     NAME = "tasks"
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("slash", "edit_filter", "Filter", key_display="/", id="tasks.filter"),
         Binding("tab", "next_tab(1)", "State", key_display="tab", id="tasks.tab"),
         Binding("shift+tab", "next_tab(-1)", "State before", show=False, id="tasks.tab_back"),

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import ClassVar
 
 import msgspec
 from textual.app import ComposeResult
@@ -38,7 +37,7 @@ class TraceScreen(TaskVerbs, AskingScreen):
     TraceScreen #said { height: 1; display: none; }
     TraceScreen.-said #said { display: block; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("escape", "app.back", "Back", key_display="esc", id="trace.back"),
         Binding("e", "explain", "Explain", id="trace.explain"),
         Binding("i", "payload", "Input/result", id="trace.payload"),

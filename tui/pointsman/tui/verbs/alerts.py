@@ -5,7 +5,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from pointsman.contracts.frames import AlertRow
-from pointsman.tui.acts import Thing, Verb
+from pointsman.tui.acts import Act, Thing, Verb
 from pointsman.tui.screens.base import CockpitScreen
 
 
@@ -27,7 +27,7 @@ class AlertVerbs(CockpitScreen):
 
         def noted(note: str | None) -> None:
             if note is not None:
-                self.cockpit.begin(Verb.ACKNOWLEDGE, things, count=1, reason=note.strip())
+                self.cockpit.begin(Act(verb=Verb.ACKNOWLEDGE, things=things, reason=note.strip()))
 
         from pointsman.tui.dialogs.note import NoteDialog
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual.binding import Binding
 
-from pointsman.tui.acts import Thing, Verb
+from pointsman.tui.acts import Act, Thing, Verb
 from pointsman.tui.screens.base import CockpitScreen
 
 
@@ -17,7 +17,7 @@ class BalancerVerbs(CockpitScreen):
         """Ask first: the plan tells what would change."""
         row = self.model.pools.get(pool)
         things = (Thing(pool, row.revision if row is not None else None),)
-        self.cockpit.begin(Verb.SWITCH, things, algorithm=algorithm)
+        self.cockpit.begin(Act(verb=Verb.SWITCH, things=things, algorithm=algorithm))
 
     def action_undo(self) -> None:
         undoable = self.cockpit.acts.undoable
@@ -25,4 +25,4 @@ class BalancerVerbs(CockpitScreen):
             self.cockpit.tell("nothing to undo: a switch from here can be taken back for 60 s", is_good=False)
             return
         self.cockpit.acts.undoable = None
-        self.cockpit.begin(Verb.UNDO, (Thing(undoable.pool, undoable.revision),))
+        self.cockpit.begin(Act(verb=Verb.UNDO, things=(Thing(undoable.pool, undoable.revision),)))

@@ -5,7 +5,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from pointsman.contracts.bulk import SERVERS_MAX
-from pointsman.tui.acts import Thing, Verb, stepped
+from pointsman.tui.acts import Act, Thing, Verb, stepped
 from pointsman.tui.model import Server
 from pointsman.tui.screens.base import CockpitScreen
 
@@ -49,7 +49,8 @@ class ServerVerbs(CockpitScreen):
         if not servers:
             return
         running = sum(server.pulse.running or 0 for server in servers)
-        self.cockpit.begin(verb, tuple(_thing(server) for server in servers), running=running, weights=weights)
+        things = tuple(_thing(server) for server in servers)
+        self.cockpit.begin(Act(verb=verb, things=things, weights=weights), running=running)
 
     def action_drain(self) -> None:
         self._begin(Verb.DRAIN)

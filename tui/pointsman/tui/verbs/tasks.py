@@ -7,7 +7,7 @@ from textual.binding import Binding
 from pointsman.client.bus import BusError
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.search import MARKED_MAX
-from pointsman.tui.acts import Thing, Verb
+from pointsman.tui.acts import Act, Thing, Verb
 from pointsman.tui.screens.base import CockpitScreen
 
 
@@ -52,7 +52,8 @@ class TaskVerbs(CockpitScreen):
             text = f"{len(ids):,} tasks are marked, at most {MARKED_MAX:,} at once; a acts on all that match a filter"
             self.cockpit.tell(text, is_good=False)
         else:
-            self.cockpit.begin(verb, tuple(Thing(task_id, self.generation_of(task_id)) for task_id in ids))
+            things = tuple(Thing(task_id, self.generation_of(task_id)) for task_id in ids)
+            self.cockpit.begin(Act(verb=verb, things=things))
 
     def action_cancel(self) -> None:
         self._begin(Verb.CANCEL)
@@ -72,7 +73,7 @@ class TaskVerbs(CockpitScreen):
 
         def chosen(verb: Verb | None) -> None:
             if verb is not None:
-                self.cockpit.acts_on_matching(verb, matching)
+                self.cockpit.begin(Act(verb=verb, matching=matching))
 
         from pointsman.tui.dialogs.matching import MatchingDialog
 
