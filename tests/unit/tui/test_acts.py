@@ -3,13 +3,11 @@
 import shlex
 from dataclasses import replace
 
-import click
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pointsman.cli.main import pointsman
 from pointsman.contracts.server import ServerRequest
 from pointsman.contracts.task import TaskRequest
 from pointsman.tui.acts import RULES, Act, Facts, Kind, Thing, Tier, Verb, phrase, stepped, tier_of
@@ -115,70 +113,6 @@ def test_a_weight_goes_in_steps_that_stay_round_and_in_its_bounds() -> None:
 def test_the_same_act_as_a_command(given: Act, command: str) -> None:
     assert command_of(given) == command
     assert shlex.split(command)[0] == "pointsman"
-
-
-def parsed(command: str) -> str:
-    """The name of the command that the command line takes it for; click refuses what it does not know."""
-    found: click.Command = pointsman
-    words = shlex.split(command)[1:]
-    while isinstance(found, click.Group):
-        _, inner, words = found.resolve_command(click.Context(found), words)
-        assert inner is not None
-        found = inner
-    found.make_context(found.name or "", words, parent=click.Context(pointsman))
-    return found.name or ""
-
-
-WHOLE_SERVER = ServerRequest(
-    id="s",
-    name="n",
-    url="http://a",
-    groups=("x",),
-    capabilities=("gpu",),
-    labels={"a": "b"},
-    max_concurrent=3,
-    weight=2,
-    priority=2,
-    pool="p",
-    version="1",
-    is_async=False,
-    api_key="k",
-)
-WHOLE_TASK = TaskRequest(
-    type="a",
-    payload=b'{"a": 1}',  # type: ignore[arg-type]
-    pool="p",
-    priority=3,
-    capabilities=("gpu",),
-    labels={"a": "b"},
-    delay_ms=1,
-    timeout_ms=2,
-    deadline_ms=3,
-    max_attempts=4,
-    concurrency_key="c",
-)
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        (act(Verb.DRAIN, "a", reason="why"), "drain"),
-        (act(Verb.ACTIVATE, "a", "b"), "activate"),
-        (act(Verb.MAINTENANCE, "a"), "maintenance"),
-        (act(Verb.WEIGHT, "a", weights=(("a", 20), ("b", 30))), "weight"),
-        (act(Verb.UNREGISTER, "a"), "remove"),
-        (act(Verb.CANCEL, "task_" + "0" * 32, reason="why"), "cancel"),
-        (Act(verb=Verb.RETRY, operation="o", matching="state:failed -type:x"), "retry"),
-        (act(Verb.SWITCH, "default", algorithm="p2c"), "switch"),
-        (act(Verb.UNDO, "default"), "undo"),
-        (act(Verb.ACKNOWLEDGE, "server-down", "srv-1", reason="known"), "acknowledge"),
-        (Act(verb=Verb.REGISTER, operation="o", server=WHOLE_SERVER), "register"),
-        (Act(verb=Verb.SUBMIT, operation="o", task=WHOLE_TASK), "submit"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_the_command_line_takes_what_the_dialogs_show(given: Act, name: str) -> None:
-    assert parsed(command_of(given)) == name
 
 
 def test_a_secret_is_no_part_of_a_command() -> None:

@@ -9,6 +9,7 @@ import msgspec
 from pointsman.contracts.frames import News
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.search import AuditEntry
+from pointsman.tui.commands import command
 
 HELD_MAX = 5_000
 FIELDS = ("kind", "subject", "what", "by", "why", "ok")
@@ -148,18 +149,18 @@ def command_of(one: Happening) -> str | None:
     asked, subject = _asked(one.after), one.subject
     match one.what:
         case "cancel" | "retry" if is_task_id(subject):
-            return f"pointsman task {one.what} {subject}"
+            return command("task", one.what, of=[subject])
         case "unregister":
-            return f"pointsman server remove {subject}"
+            return command("server", "remove", of=[subject])
         case "maintenance":
             inner = _inner(asked, "maintenance")
             wanted = inner.get("maintenance", inner.get("enabled"))
-            return f"pointsman server {'activate' if wanted is False else 'maintenance'} {subject}"
+            return command("server", "activate" if wanted is False else "maintenance", of=[subject])
         case "algorithm":
-            name = asked.get("algorithm")
-            return f"pointsman balancer switch {name} --pool {asked.get('pool', subject)}" if name else None
+            name, pool = asked.get("algorithm"), asked.get("pool", subject)
+            return command("balancer", "switch", str(name), options=["--pool", str(pool)]) if name else None
         case "pool.undo":
-            return f"pointsman balancer undo --pool {subject}"
+            return command("balancer", "undo", options=["--pool", subject])
         case _:
             return None
 

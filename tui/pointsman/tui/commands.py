@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import fields
 
@@ -35,83 +36,85 @@ TASK_FLAGS = {
 TASK_DURATIONS = {"delay_ms": "--delay", "timeout_ms": "--attempt-timeout", "deadline_ms": "--deadline"}
 
 
+def command(*words: str, of: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """One line for a POSIX shell. `of` are names: behind `--` and all options where one could be taken for an option."""
+    rest = [*options, "--", *of] if any(name.startswith("-") for name in of) else [*of, *options]
+    return shlex.join(["pointsman", *words, *rest])
+
+
 def command_of(act: Act) -> str:
-    """One line for a POSIX shell; every object is named, however many there are."""
-    return " ".join(["pointsman", *_words(act)])
+    """Every object is named, however many there are."""
+    match act.verb:
+        case Verb.DRAIN | Verb.MAINTENANCE:
+            return command("server", act.verb, of=act.ids, options=_reason(act))
+        case Verb.ACTIVATE:
+            return command("server", "activate", of=act.ids)
+        case Verb.UNREGISTER:
+            return command("server", "remove", of=act.ids, options=_reason(act))
+        case Verb.WEIGHT:
+            return command("server", "weight", of=[f"{name}={weight}" for name, weight in act.weights])
+        case Verb.REGISTER:
+            assert act.server is not None
+            return _register(act.server)
+        case Verb.CANCEL | Verb.RETRY if act.matching:
+            return command("task", act.verb, options=["--matching", act.matching, *_reason(act)])
+        case Verb.CANCEL | Verb.RETRY:
+            return command("task", act.verb, of=act.ids, options=_reason(act))
+        case Verb.SUBMIT:
+            assert act.task is not None
+            return _submit(act.task)
+        case Verb.SWITCH:
+            return command("balancer", "switch", act.algorithm, options=_pool(act))
+        case Verb.UNDO:
+            return command("balancer", "undo", options=_pool(act))
+        case Verb.ACKNOWLEDGE:
+            return command("alert", "acknowledge", of=act.ids, options=["--note", act.reason] if act.reason else [])
 
 
-def shortened(command: str, ids: Iterable[str]) -> str:
+def shortened(line: str, ids: Iterable[str]) -> str:
     """For a dialog: of many ids the first three, and how many more."""
     named = list(ids)
     if len(named) <= SHOWN_IDS:
-        return command
+        return line
     rest = " ".join(shlex.quote(one) for one in named[SHOWN_IDS:])
-    return command.replace(f" {rest}", f" … ({len(named) - SHOWN_IDS} more; Y copies all)", 1)
-
-
-def _words(act: Act) -> list[str]:
-    match act.verb:
-        case Verb.DRAIN | Verb.MAINTENANCE:
-            return ["server", str(act.verb), *_named(_ids(act), _reason(act))]
-        case Verb.ACTIVATE:
-            return ["server", "activate", *_named(_ids(act))]
-        case Verb.UNREGISTER:
-            return ["server", "remove", *_named(_ids(act))]
-        case Verb.WEIGHT:
-            return ["server", "weight", *_named([f"{shlex.quote(name)}={weight}" for name, weight in act.weights])]
-        case Verb.REGISTER:
-            assert act.server is not None
-            return ["server", "register", *_registration(act.server)]
-        case Verb.CANCEL | Verb.RETRY:
-            return ["task", str(act.verb), *_tasks(act), *_reason(act)]
-        case Verb.SUBMIT:
-            assert act.task is not None
-            return ["task", "submit", *_submission(act.task)]
-        case Verb.SWITCH:
-            return ["balancer", "switch", act.algorithm, *_pool(act)]
-        case Verb.UNDO:
-            return ["balancer", "undo", *_pool(act)]
-        case Verb.ACKNOWLEDGE:
-            return ["alert", "acknowledge", *_ids(act), *(["--note", shlex.quote(act.reason)] if act.reason else [])]
-
-
-def _named(names: Sequence[str], options: Sequence[str] = ()) -> list[str]:
-    """What looks like an option stands behind `--`, after all that is one."""
-    return [*options, "--", *names] if any(name.startswith("-") for name in names) else [*names, *options]
-
-
-def _ids(act: Act) -> list[str]:
-    return [shlex.quote(name) for name in act.ids]
+    return line.replace(f" {rest}", f" … ({len(named) - SHOWN_IDS} more; Y copies all)", 1)
 
 
 def _reason(act: Act) -> list[str]:
-    return ["--reason", shlex.quote(act.reason)] if act.reason else []
-
-
-def _tasks(act: Act) -> list[str]:
-    return ["--matching", shlex.quote(act.matching)] if act.matching else _ids(act)
+    return ["--reason", act.reason] if act.reason else []
 
 
 def _pool(act: Act) -> list[str]:
     guard = [f"--if-match={thing.seen}" for thing in act.things if thing.seen is not None]
-    return ["--pool", *_ids(act), *guard]
+    return ["--pool", *act.ids, *guard]
 
 
-def _registration(server: ServerRequest) -> list[str]:
-    words = ["--at", shlex.quote(server.url)] if server.url else []
-    words += _flags(server, SERVER_FLAGS)
-    words += [] if server.is_async else ["--sync"]
-    words += ["--api-key", "env:NAME"] if server.api_key else []
-    return _named([shlex.quote(server.id)] if server.id else [], words)
+def _register(server: ServerRequest) -> str:
+    options = ["--at", server.url] if server.url else []
+    options += _flags(server, SERVER_FLAGS)
+    options += [] if server.is_async else ["--sync"]
+    options += ["--api-key", "env:NAME"] if server.api_key else []
+    return command("server", "register", of=[server.id] if server.id else [], options=options)
 
 
-def _submission(task: TaskRequest) -> list[str]:
+def _submit(task: TaskRequest) -> str:
+    """With options; as a line of JSON where there is none for what is wanted."""
+    if not _has_options(task):
+        line = msgspec.json.encode(task).decode()
+        return f"printf '%s\\n' {shlex.quote(line)} | {command('task', 'submit', options=['-f', '-'])}"
     payload = bytes(task.payload).decode()
-    words = [task.type, *([] if payload == "{}" else ["--payload", shlex.quote(payload)]), *_flags(task, TASK_FLAGS)]
+    options = [] if payload == "{}" else ["--payload", payload]
+    options += _flags(task, TASK_FLAGS)
     for name, flag in TASK_DURATIONS.items():
         value = getattr(task, name)
-        words += [] if value is None else [f"{flag}={value}ms"]
-    return words
+        options += [] if value is None else [f"{flag}={value}ms"]
+    return command("task", "submit", of=[task.type], options=options)
+
+
+def _has_options(task: TaskRequest) -> bool:
+    told = {"type", "payload", *TASK_FLAGS, *TASK_DURATIONS}
+    rest = [one for one in fields(task) if one.name not in told]
+    return all(getattr(task, one.name) == one.default for one in rest) and not any("=" in name for name in task.labels)
 
 
 def _flags(given: ServerRequest | TaskRequest, flags: dict[str, str]) -> list[str]:
@@ -122,9 +125,9 @@ def _flags(given: ServerRequest | TaskRequest, flags: dict[str, str]) -> list[st
         if flag is None or value in (None, UNSET, field.default):
             continue
         if isinstance(value, dict):
-            words += [f"{flag}={shlex.quote(f'{name}={text}')}" for name, text in value.items()]
+            words += [f"{flag}={name}={text}" for name, text in value.items()]
         elif isinstance(value, tuple):
-            words += [f"{flag}={shlex.quote(one)}" for one in value]
+            words += [f"{flag}={one}" for one in value]
         else:
-            words.append(f"{flag}={shlex.quote(str(value))}")
+            words.append(f"{flag}={value}")
     return words

@@ -1,7 +1,6 @@
 """The screen Balancer: the algorithm of each pool, what each server gets against what is fair, and what holds tasks back."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,6 +12,7 @@ from pointsman.contracts.frames import PoolRow
 from pointsman.contracts.statistics import LoadBalancerStatistics
 from pointsman.tui import sharing
 from pointsman.tui.asked import Asked
+from pointsman.tui.commands import command
 from pointsman.tui.copying import copy
 from pointsman.tui.format import bar, duration, number, percent
 from pointsman.tui.looks import Role, server_look
@@ -52,7 +52,7 @@ class BalancerScreen(BalancerVerbs, AskingScreen):
     BalancerScreen.-holds #right { display: none; }
     BalancerScreen.-holds #left { width: 1fr; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS = [
         Binding("tab", "next_pool", "Pool", key_display="tab", id="balancer.pool"),
         Binding("v", "view", "Shares/holds", id="balancer.view"),
         Binding("f", "other_list", "Focus", show=False, id="balancer.focus"),
@@ -220,7 +220,7 @@ class BalancerScreen(BalancerVerbs, AskingScreen):
 
     def action_copy_command(self) -> None:
         if self.algorithm:
-            copy(self.app, f"pointsman balancer switch {self.algorithm} --pool {self.pool}")
+            copy(self.app, command("balancer", "switch", self.algorithm, options=["--pool", self.pool]))
 
 
 def _algorithm_cells(name: str, in_use: str | None) -> Sequence[Cell]:

@@ -88,7 +88,9 @@ class ServerVerbs(CockpitScreen):
     def action_copy_command(self) -> None:
         """The command that shows it."""
         if self.chosen:
-            self.cockpit.copy("\n".join(f"pointsman server get {name}" for name in self.chosen))
+            from pointsman.tui.commands import command
+
+            self.cockpit.copy("\n".join(command("server", "get", of=[name]) for name in self.chosen))
 
 
 def _thing(server: Server) -> Thing:
