@@ -21,6 +21,7 @@ TIMEOUT_MS_DEFAULT = 300_000
 TIMEOUT_MS_MAX = DAY_MS
 ATTEMPTS_DEFAULT = 4
 WAIT_S_MAX = 30
+REASON_LENGTH_MAX = 256
 EPOCH_MS_MAX = 253_402_300_799_000
 
 TaskType = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
@@ -28,7 +29,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
 Label = Annotated[str, Meta(max_length=256)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-Reason = Annotated[str, Meta(max_length=256)]
+Reason = Annotated[str, Meta(max_length=REASON_LENGTH_MAX)]
 Generation = Annotated[int, Meta(ge=1)]
 EpochMs = Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 

@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.server import ServerRequest
-from pointsman.contracts.task import TaskRequest
+from pointsman.contracts.task import REASON_LENGTH_MAX, TaskRequest
 
 SERVERS_AT_ONCE, TASKS_AT_ONCE = 5, 100
 WEIGHT_MIN, WEIGHT_MAX = 1, 1000
@@ -59,17 +59,18 @@ class Rule:
     button: str
     many: Tier = Tier.NONE
     is_form: bool = False
+    takes_reason: bool = False
 
 
 RULES: dict[Verb, Rule] = {
-    Verb.DRAIN: Rule(Kind.SERVER, Tier.DIALOG, "Drain", "Drain"),
+    Verb.DRAIN: Rule(Kind.SERVER, Tier.DIALOG, "Drain", "Drain", takes_reason=True),
     Verb.ACTIVATE: Rule(Kind.SERVER, Tier.NONE, "Activate", "Activate", many=Tier.DIALOG),
-    Verb.MAINTENANCE: Rule(Kind.SERVER, Tier.DIALOG, "Maintenance, now", "Take out now"),
+    Verb.MAINTENANCE: Rule(Kind.SERVER, Tier.DIALOG, "Maintenance, now", "Take out now", takes_reason=True),
     Verb.WEIGHT: Rule(Kind.SERVER, Tier.DIALOG, "Change the weight", "Change"),
     Verb.REGISTER: Rule(Kind.SERVER, Tier.DIALOG, "Register a server", "Register", is_form=True),
-    Verb.UNREGISTER: Rule(Kind.SERVER, Tier.TYPED, "Unregister", "Unregister"),
-    Verb.CANCEL: Rule(Kind.TASK, Tier.DIALOG, "Cancel", "Cancel them"),
-    Verb.RETRY: Rule(Kind.TASK, Tier.DIALOG, "Retry", "Retry"),
+    Verb.UNREGISTER: Rule(Kind.SERVER, Tier.TYPED, "Unregister", "Unregister", takes_reason=True),
+    Verb.CANCEL: Rule(Kind.TASK, Tier.DIALOG, "Cancel", "Cancel them", takes_reason=True),
+    Verb.RETRY: Rule(Kind.TASK, Tier.DIALOG, "Retry", "Retry", takes_reason=True),
     Verb.SUBMIT: Rule(Kind.TASK, Tier.DIALOG, "Submit a task", "Submit", is_form=True),
     Verb.SWITCH: Rule(Kind.POOL, Tier.DIALOG, "Switch the algorithm", "Switch"),
     Verb.UNDO: Rule(Kind.POOL, Tier.NONE, "Undo the switch", "Undo"),
@@ -112,6 +113,12 @@ class Act:
         if self.matching:
             return None
         return 1 if self.rule.is_form else len(self.things)
+
+    @property
+    def reason_mistake(self) -> str:
+        """What the API would refuse of the reason; empty: nothing."""
+        length = len(self.reason)
+        return f"at most {REASON_LENGTH_MAX} characters, these are {length}" if length > REASON_LENGTH_MAX else ""
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def _maintenance(act: Act, *, dry_run: bool) -> MaintainManyRequest:
         revisions=act.revisions,
         remove=act.verb is Verb.UNREGISTER,
         drain_timeout_ms=0 if act.verb is Verb.MAINTENANCE else None,
-        reason=act.reason or None,
+        reason=None if dry_run else act.reason or None,
         dry_run=dry_run,
     )
 
@@ -229,7 +229,7 @@ async def _plan_tasks(client: Client, act: Act) -> Plan:
 
 
 def _bulk(act: Act, *, dry_run: bool) -> BulkCommand:
-    reason = act.reason or None
+    reason = None if dry_run else act.reason or None
     if act.matching:
         bulk = BulkRequest(filter={"q": act.matching}, dry_run=dry_run, reason=reason)
     else:
@@ -239,10 +239,11 @@ def _bulk(act: Act, *, dry_run: bool) -> BulkCommand:
 
 
 async def _steer(client: Client, act: Act) -> Outcome:
-    """One at once; many as a job that goes on by itself."""
-    if act.matching or len(act.things) > 1:
+    """One at once; many as a job that goes on by itself, and a retry whose reason is to be kept."""
+    if act.matching or len(act.things) > 1 or (act.verb is Verb.RETRY and act.reason):
         begun = await heard(client.history.bulk(_bulk(act, dry_run=False), operation=act.operation))
-        return Outcome(f"{act.verb} of {number(begun.total)} tasks has begun", job=begun.id)
+        what = "task" if begun.total == 1 else "tasks"
+        return Outcome(f"{act.verb} of {number(begun.total)} {what} has begun", job=begun.id)
     (thing,) = act.things
     if act.verb is Verb.CANCEL:
         await heard(client.tasks.cancel(thing.id, act.reason or None, generation=thing.seen))

@@ -138,7 +138,7 @@ class Underway:
 
     def may_confirm(self, read_only: str | None) -> bool:
         """Whether it would be sent now if the operator said yes."""
-        if read_only or self.state is not State.PLANNED or self.reaches_nothing:
+        if read_only or self.state is not State.PLANNED or self.reaches_nothing or self.act.reason_mistake:
             return False
         return self.tier is not Tier.TYPED or self.typed.strip() == self.phrase
 
@@ -150,6 +150,12 @@ class Underway:
 
     def with_typed(self, text: str) -> "Underway":
         return replace(self, typed=text)
+
+    def with_reason(self, text: str) -> "Underway":
+        """What was sent is sent again as it was."""
+        if self.state in (State.PLANNING, State.PLANNED):
+            return replace(self, act=replace(self.act, reason=text.strip()))
+        return self
 
     def with_plan(self, plan: Plan) -> "Underway":
         """The first plan says what is acted on. A later one that rests on something else has to be looked at."""

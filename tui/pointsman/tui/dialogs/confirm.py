@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, Label
 
 from pointsman.tui.acts import Kind, Tier
 from pointsman.tui.cases import Acts, Case
 from pointsman.tui.commands import command_of
+from pointsman.tui.dialogs.reason import ReasonInput
 from pointsman.tui.dialogs.telling import Told, lines_of
 from pointsman.tui.underway import OVER, SENT, State
 from pointsman.tui.widgets.lines import Lines
@@ -29,7 +30,7 @@ WIDTH = 78
 
 class ConfirmDialog(ModalScreen[Case]):
     DEFAULT_CSS = """
-    ConfirmDialog { align: center middle; background: $background 60%; }
+    ConfirmDialog { align: center middle; }
     ConfirmDialog #box {
         width: 78; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; background: $background;
         border: round $primary; border-title-style: bold;
@@ -37,7 +38,8 @@ class ConfirmDialog(ModalScreen[Case]):
     ConfirmDialog.-typed #box { border: heavy $error; }
     ConfirmDialog #said { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     ConfirmDialog #said Lines { height: auto; }
-    ConfirmDialog Input { border: none; height: 1; padding: 0 1; margin: 0 0 1 0; background: $panel; }
+    ConfirmDialog #typed { border: none; height: 1; padding: 0 1; margin: 0 0 1 0; background: $panel; }
+    ConfirmDialog #mistake { color: $error; height: 1; padding: 0 1; }
     ConfirmDialog #buttons { height: 1; align-horizontal: right; }
     ConfirmDialog Button { height: 1; border: none; min-width: 16; margin: 0 0 0 2; background: $panel; }
     ConfirmDialog Button:focus { background: $primary; color: $background; text-style: bold reverse; }
@@ -48,6 +50,7 @@ class ConfirmDialog(ModalScreen[Case]):
         Binding("n", "leave", "No, go back", show=False, id="dialog.no"),
         Binding("y", "yes", "Yes", show=False, id="dialog.yes"),
         Binding("r", "review", "Look again", show=False, id="dialog.review"),
+        Binding("w", "why", "Say why", show=False, id="dialog.why"),
         Binding("Y", "copy", "Copy the command", show=False, id="dialog.copy"),
         Binding("pagedown", "read(1)", "Read on", show=False, id="dialog.on"),
         Binding("pageup", "read(-1)", "Read back", show=False, id="dialog.back"),
@@ -71,6 +74,8 @@ class ConfirmDialog(ModalScreen[Case]):
         with Vertical(id="box"):
             with VerticalScroll(id="said", can_focus=False):
                 yield Lines(id="lines")
+            yield ReasonInput()
+            yield Label("", id="mistake", markup=False)
             yield Input(id="typed", compact=True)
             with Horizontal(id="buttons"):
                 yield Button("No, go back", id="no", compact=True)
@@ -124,7 +129,11 @@ class ConfirmDialog(ModalScreen[Case]):
         body.show(lines)
         is_typed = underway.tier is Tier.TYPED
         self.set_class(is_typed, "-typed")
-        self.query_one("#box").border_subtitle = f" {'type, enter, enter' if is_typed else 'y yes'}  esc no  Y copy "
+        why = "  w why" if underway.act.rule.takes_reason else ""
+        self.query_one(
+            "#box"
+        ).border_subtitle = f" {'type, enter, enter' if is_typed else 'y yes'}  esc no{why}  Y copy "
+        self._draw_reason()
         self._draw_field()
         self._draw_buttons()
 
@@ -138,6 +147,13 @@ class ConfirmDialog(ModalScreen[Case]):
             waited_s=int(waited),
             job=self.case.job,
         )
+
+    def _draw_reason(self) -> None:
+        underway = self.case.underway
+        field, mistake = self.query_one(ReasonInput), self.query_one("#mistake", Label)
+        is_shown = underway.act.rule.takes_reason and underway.state in (State.PLANNING, State.PLANNED)
+        field.display = mistake.display = is_shown
+        mistake.update(underway.act.reason_mistake)
 
     def _draw_field(self) -> None:
         underway = self.case.underway
@@ -160,12 +176,16 @@ class ConfirmDialog(ModalScreen[Case]):
             no.focus()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        self.case.underway = self.case.underway.with_typed(message.value)
+        underway, text = self.case.underway, message.value
+        is_reason = message.input.id == "reason"
+        self.case.underway = underway.with_reason(text) if is_reason else underway.with_typed(text)
         self._draw()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """What was typed right leads to the button; it carries out nothing by itself."""
-        if self.case.underway.may_confirm(self.cockpit.why_read_only):
+        """What was typed right leads to the button; it carries out nothing by itself. A reason leads to the safe one."""
+        if message.input.id == "reason":
+            self.query_one("#no", Button).focus()
+        elif self.case.underway.may_confirm(self.cockpit.why_read_only):
             self.query_one("#yes", Button).focus()
 
     def on_button_pressed(self, message: Button.Pressed) -> None:
@@ -178,6 +198,11 @@ class ConfirmDialog(ModalScreen[Case]):
 
     def action_yes(self) -> None:
         self._acts.confirm(self.case)
+
+    def action_why(self) -> None:
+        field = self.query_one(ReasonInput)
+        if field.display:
+            field.focus()
 
     def action_review(self) -> None:
         self._acts.review(self.case)

@@ -38,7 +38,7 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
     TITLE_TEXT: ClassVar[str] = ""
     FIELDS: ClassVar[tuple[Field, ...]] = ()
     DEFAULT_CSS = """
-    FormDialog { align: center middle; background: $background 60%; }
+    FormDialog { align: center middle; }
     FormDialog #box {
         width: 78; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; background: $background;
         border: round $primary; border-title-style: bold;

@@ -11,7 +11,7 @@ class LeaveDialog(ModalScreen[bool]):
     """`running` says what runs, line by line. True: leave."""
 
     DEFAULT_CSS = """
-    LeaveDialog { align: center middle; background: $background 60%; }
+    LeaveDialog { align: center middle; }
     LeaveDialog #box {
         width: 78; max-width: 100%; height: auto; padding: 0 1; background: $background; border: round $primary;
     }

@@ -11,7 +11,7 @@ from pointsman.tui.acts import Verb
 
 class MatchingDialog(ModalScreen[Verb | None]):
     DEFAULT_CSS = """
-    MatchingDialog { align: center middle; background: $background 60%; }
+    MatchingDialog { align: center middle; }
     MatchingDialog #box {
         width: 78; max-width: 100%; height: auto; padding: 0 1; background: $background; border: round $primary;
     }

@@ -13,7 +13,7 @@ class NoteDialog(ModalScreen[str | None]):
     """Enter gives the text, which may be empty; escape gives None."""
 
     DEFAULT_CSS = """
-    NoteDialog { align: center middle; background: $background 60%; }
+    NoteDialog { align: center middle; }
     NoteDialog #box {
         width: 78; max-width: 100%; height: auto; padding: 0 1; background: $background; border: round $primary;
     }

@@ -1,7 +1,9 @@
 """What a dialog says of an act, line by line. Pure."""
 
-import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
 
 from pointsman.contracts.search import Job
 from pointsman.tui.acts import Act
@@ -114,7 +116,22 @@ def _done_lines(told: Told, width: int) -> list[Line]:
 
 
 def _wrapped(text: str, width: int, role: Role, *, bullet: str = "") -> list[Line]:
-    indent = " " * len(bullet)
-    room = max(20, width)
-    wrapped = textwrap.wrap(text, room, initial_indent=bullet, subsequent_indent=indent, break_on_hyphens=False)
-    return [line((one, role)) for one in wrapped]
+    room = max(20, width) - len(bullet)
+    starts = [bullet, *[" " * len(bullet)] * len(text)]
+    return [line((start + one, role)) for start, one in zip(starts, _rows(text, room), strict=False)]
+
+
+def _rows(text: str, room: int) -> Iterator[str]:
+    """Broken at spaces where that goes; measured in cells, of which some letters take two."""
+    row = ""
+    for word in text.split(" "):
+        joined = f"{row} {word}" if row else word
+        if cell_len(joined) <= room:
+            row = joined
+            continue
+        if row:
+            yield row
+        *whole, row = chop_cells(word, room) or [""]
+        yield from whole
+    if row:
+        yield row
