@@ -67,6 +67,16 @@ def test_a_change_of_settings_says_from_what_to_what() -> None:
     assert (news.kind, news.subject, news.what, news.why) == ("config", "gold", "pool.change", "algorithm p2c -> first")
 
 
+def test_an_act_is_told_with_the_reason_that_was_given() -> None:
+    after = msgspec.Raw(b'{"wanted":"DRAINING","reason":"new \\"disk\\""}')
+    (news,) = NewsDesk().audited(an_entry(before=msgspec.Raw(b'{"wanted":"ACTIVE"}'), after=after))
+    assert news.why == 'wanted ACTIVE -> DRAINING; new "disk"'
+    (news,) = NewsDesk().audited(an_entry(what="task.cancel", after=msgspec.Raw(b'{"reason":"asked to"}')))
+    assert news.why == "asked to"
+    for nothing in (b'{"reason":null}', b'{"reason":7}', b"null"):
+        assert [one.why for one in NewsDesk().audited(an_entry(after=msgspec.Raw(nothing)))] == [None]
+
+
 def a_flow(*servers: ServerFlow, leader: str = "one", whole: bool = False) -> FlowFrame:
     return FlowFrame(epoch=1, leader=leader, at=NOW, span_ms=200, whole=whole, servers=servers)
 

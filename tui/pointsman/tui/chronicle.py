@@ -9,6 +9,7 @@ import msgspec
 from pointsman.contracts.frames import News
 from pointsman.contracts.ids import is_task_id
 from pointsman.contracts.search import AuditEntry
+from pointsman.contracts.why import why
 from pointsman.tui.commands import command
 
 HELD_MAX = 5_000
@@ -55,7 +56,7 @@ def of_entry(entry: AuditEntry) -> Happening:
         kind="config" if service == "balancer" else "act",
         subject=entry.target,
         what=verb or entry.what,
-        why=entry.detail,
+        why=why(entry),
         by=entry.who,
         ok=entry.outcome == "done",
         status=entry.status if entry.outcome != "done" else None,

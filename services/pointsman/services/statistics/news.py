@@ -10,15 +10,14 @@ from pointsman.contracts.frames import News
 from pointsman.contracts.search import AuditEntry
 from pointsman.contracts.server import HealthState, ServerAdmin, ServerHealth, Wanted
 from pointsman.contracts.subjects import from_token, key_name
+from pointsman.contracts.why import why
 from pointsman.services.runtime.follow import Followed
 
 AUDITED_KEPT_MAX = 500
 TEXT_MAX = 200
-SHOWN = ("algorithm", "wanted", "weight", "maxConcurrent")
 
 _ADMIN = msgspec.json.Decoder(ServerAdmin)
 _HEALTH = msgspec.json.Decoder(ServerHealth)
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(slots=True)
@@ -62,15 +61,14 @@ class NewsDesk:
         if len(self._audited) > AUDITED_KEPT_MAX:
             del self._audited[next(iter(self._audited))]
         service, _, verb = entry.what.partition(".")
-        is_done = entry.outcome == "done"
         yield News(
             at=entry.at,
             kind="config" if service == "balancer" else "act",
             subject=entry.target,
             what=verb or entry.what,
-            why=_shortened(_difference(entry) if is_done else entry.detail) or None,
+            why=_shortened(why(entry)) or None,
             by=entry.who,
-            ok=is_done,
+            ok=entry.outcome == "done",
             request_id=entry.request_id or None,
         )
 
@@ -107,30 +105,8 @@ def _wanted(server_id: str, known: Known, admin: ServerAdmin, now: int) -> Itera
 def _seen(server_id: str, known: Known, health: ServerHealth, now: int) -> Iterator[News]:
     before, known.state = known.state, health.state
     if health.state is not before and known.is_registered:
-        what, why = f"{before} -> {health.state}", _shortened(health.error or "") or None
-        yield News(at=health.since or now, kind="server", subject=server_id, what=what, why=why, by="prober")
-
-
-def _difference(entry: AuditEntry) -> str:
-    """The settings that people look for first, as they were and are."""
-    before, after = _fields(entry.before), _fields(entry.after)
-    changes = [
-        f"{name} {_plain(before.get(name))} -> {_plain(after[name])}"
-        for name in SHOWN
-        if name in after and before and before.get(name) != after[name]
-    ]
-    return ", ".join(changes)
-
-
-def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return _FIELDS.decode(raw)
-    except msgspec.MsgspecError:
-        return {}
-
-
-def _plain(raw: msgspec.Raw | None) -> str:
-    return "default" if raw is None else bytes(raw).decode(errors="replace").strip('"')
+        what, error = f"{before} -> {health.state}", _shortened(health.error or "") or None
+        yield News(at=health.since or now, kind="server", subject=server_id, what=what, why=error, by="prober")
 
 
 def _shortened(text: str) -> str:
