@@ -3,6 +3,7 @@
 import pytest
 
 from pointsman.tui.topbar import SCREENS
+from pointsman.tui.widgets.bars import KeysLine
 from pointsman.tui.widgets.livetable import LiveTable
 from tests.support.cockpit_world import World
 from tests.support.cockpits import cockpit
@@ -49,3 +50,16 @@ async def test_frames_reach_the_screen() -> None:
     async with cockpit(World(servers=12)) as seat:
         await seat.sees("2 Servers 12")
         await seat.sees("● live")
+
+
+async def test_the_line_of_keys_may_be_resized_while_the_cockpit_closes() -> None:
+    async with cockpit() as seat:
+        await seat.sees("● live")
+        keys = seat.app.screen.query_one(KeysLine)
+        stack = seat.app._screen_stack
+        screens = list(stack)
+        stack.clear()
+        try:
+            keys.on_resize()
+        finally:
+            stack.extend(screens)

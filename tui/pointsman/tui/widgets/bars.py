@@ -41,7 +41,7 @@ class KeysLine(Lines):
         self._tell_keys(self.screen)
 
     def _tell_keys(self, screen: Screen[object]) -> None:
-        if self.is_attached and self.size.width:
+        if self.is_attached and self.size.width and self.app.screen_stack:
             self.show([keys_line(screen, self.size.width)])
 
 
