@@ -94,7 +94,7 @@ async def test_above_a_thousand_the_total_is_estimated_from_the_newest(searched:
     some = await page(searched, type="type-1")
     assert some.total_is_estimate
     assert some.total == pytest.approx(1_500, rel=0.1)
-    few = await page(searched, type="type-1", since="3d")
+    few = await page(searched, type="type-1", **{"from": str(NOW - 3 * DAY_MS)})
     assert (few.total, few.total_is_estimate) == (225, False)
 
 
