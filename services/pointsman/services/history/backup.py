@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,7 @@ from pointsman.services.history.tables import Table
 from pointsman.services.history.webhooks import FULL, completion_of, key_of, put
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.bulk import every_message
+from pointsman.services.runtime.embedded.polling import until
 from pointsman.services.runtime.kv import TTL, KvBucket
 from pointsman.services.runtime.loop import gather_all
 from pointsman.services.version import VERSION
@@ -55,6 +57,7 @@ STREAMS = (
 NOT_ALWAYS = frozenset({STREAM_WEBHOOKS})
 """Streams that a backup of an older version does not hold."""
 CHUNK, ABREAST = 500, 50
+SOURCED_S = 2.0
 KEPT_HEADERS = (HEADER_OPERATION, TTL)
 
 
@@ -112,6 +115,7 @@ async def backup(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
         raise BackupError("the database has no tables of ours")
     dumped = await tables.dump(dsn, folder)
     files = [_described(folder / table.file, table.rows) for table in dumped]
+    await _sourced(bus)
     for stream in STREAMS:
         files.append(await _dump_stream(bus, stream, folder))
     manifest = Manifest(
@@ -121,6 +125,20 @@ async def backup(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
     _write(draft, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     draft.rename(folder / MANIFEST)
     return manifest
+
+
+async def _sourced(bus: Bus) -> None:
+    """HISTORY takes what is stored a moment later: who waits to be told of an end that is only on its way is in no stream
+    yet. After a restart the broker may not know how far it is; then this waits in vain, and the task itself is kept."""
+    stored = (await buckets.api(bus, f"STREAM.INFO.{stream_of(BUCKET_TASKS)}"))["state"]["last_seq"]
+
+    async def taken() -> bool:
+        (source,) = (await buckets.api(bus, f"STREAM.INFO.{STREAM_HISTORY}"))["sources"]
+        return bool(source.get("seq", 0) >= stored)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SOURCED_S):
+            await until(taken, every_s=0.05)
 
 
 def verified(folder: Path) -> Manifest:
