@@ -192,6 +192,12 @@ def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
         assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True), done.output
 
 
+def test_a_folder_where_nothing_runs_is_69(runner: CliRunner, tmp_path: Path) -> None:
+    for command in (["server", "ls"], ["tui", "--snapshot", "text"]):
+        done = runner.invoke(pointsman, [*command, "--data-dir", str(tmp_path)])
+        assert (done.exit_code, "no system runs in" in done.stderr) == (69, True), done.output
+
+
 def test_who_listens_but_never_answers_is_69_and_no_wait_that_timed_out(runner: CliRunner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

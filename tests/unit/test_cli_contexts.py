@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.cli import contexts, place
-from pointsman.cli.contexts import Context, ContextError, Contexts
+from pointsman.cli.contexts import Context, ContextError, Contexts, NotRunning
 from pointsman.cli.given import Given
 
 PROD = Context(url="https://prod.example", token="env:PROD", protected=True, color="red")
@@ -127,6 +127,19 @@ def test_flag_goes_before_environment_before_context(
 ) -> None:
     found = place.resolve(given, env | more)
     assert (found.url, found.origins["url"]) == (url, origin)
+
+
+def test_a_folder_without_a_running_system_is_not_taken_for_the_broker_of_somebody_else(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    for flags, more in (
+        (Given(data_dir=tmp_path / "typo"), {}),
+        (Given(), {"POINTSMAN_DATA_DIR": str(tmp_path / "typo")}),
+    ):
+        with pytest.raises(NotRunning, match=r"no system runs in .*typo"):
+            place.resolve(flags, env | more)
+    named = env | {"POINTSMAN_DATA_DIR": str(tmp_path), "POINTSMAN_NATS_URL": "nats://ours:4222"}
+    assert place.resolve(Given(), named).url == "nats://ours:4222"
 
 
 def test_a_secret_goes_only_to_the_address_it_was_given_with(env: dict[str, str]) -> None:

@@ -58,7 +58,7 @@ class Wanted:
         try:
             return self.resolve()
         except ContextError as error:
-            options.fail(str(error), options.USAGE)
+            options.fail(str(error), error.exit_code)
 
     def resolve(self) -> "Place":
         """Raises ContextError."""
@@ -164,7 +164,7 @@ def refusals(wanted: Wanted) -> Iterator[None]:
     except TimeoutError:
         options.fail(f"nobody answered within {wanted.timeout_s:g} s", options.UNREACHABLE)
     except ContextError as error:
-        options.fail(str(error), options.USAGE)
+        options.fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         raise SystemExit(options.INTERRUPTED) from None
 

@@ -29,6 +29,14 @@ FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class ContextError(ValueError):
     """What is wrong with the file, a context or a secret, in one line."""
 
+    exit_code = 2
+
+
+class NotRunning(ContextError):
+    """The folder that was named has no running system: nobody else is asked in its stead."""
+
+    exit_code = 69
+
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One system: `url` of a gateway, `nats_url`, or the `data_dir` of an embedded one. `color` is that of its name."""

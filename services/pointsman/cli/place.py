@@ -7,13 +7,14 @@ from pathlib import Path
 import msgspec
 
 from pointsman.cli import contexts
-from pointsman.cli.contexts import Context, ContextError, Contexts
+from pointsman.cli.contexts import Context, ContextError, Contexts, NotRunning
 from pointsman.cli.given import Given
 
 URL_ENV, TOKEN_ENV, CONTEXT_ENV, READ_ONLY_ENV = (
     f"POINTSMAN_{name}" for name in ("URL", "TOKEN", "CONTEXT", "READ_ONLY")
 )
 SETTINGS_ENV = tuple(f"POINTSMAN_{name}" for name in ("NATS_URL", "DATA_DIR", "CONFIG"))
+NAMES_OF_BROKERS = ("POINTSMAN_NATS_URL", "POINTSMAN_CONFIG")
 YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
@@ -114,13 +115,16 @@ def _of_url(url: str, origin: str, token: str, token_origin: str) -> Place:
 
 
 def _of_settings(given: Given, env: Mapping[str, str]) -> Place:
-    from pointsman.cli.options import settings_of
+    from pointsman.cli.options import RUN_FILE, settings_of
 
     if found := _of_run_file(given, env):
         return found
 
     settings = settings_of(given.config_path, given.data_dir, env=env)
     origin = _origin(given, env, settings.data_dir)
+    is_named_elsewhere = given.config_path or any(env.get(name) for name in NAMES_OF_BROKERS)
+    if settings.data_dir and not is_named_elsewhere and not (Path(settings.data_dir) / RUN_FILE).exists():
+        raise NotRunning(f"no system runs in {settings.data_dir} ({origin})")
     return Place(
         url=settings.nats_url,
         user=settings.nats_user,

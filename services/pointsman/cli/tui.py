@@ -84,7 +84,7 @@ def _live(given: "Given") -> "System":
         there = place.resolve(given, os.environ)
         system = cockpit_systems.of_place(given, there)
     except ContextError as error:
-        options.fail(str(error), options.USAGE)
+        options.fail(str(error), error.exit_code)
     if there.is_rest:
         options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
     return system
