@@ -5,7 +5,7 @@ import pytest
 
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.errors import conflict, forbidden
-from pointsman.services.runtime.audit import SHOWN_BYTES_MAX, Notes, acts_with_power, entry_of
+from pointsman.services.runtime.audit import SHOWN_BYTES_MAX, TOO_DEEP, Notes, acts_with_power, entry_of
 
 ANN = Actor(sub="ann", roles=(Role.ADMIN,), request_id="r-1")
 
@@ -52,6 +52,12 @@ def test_a_large_request_is_told_by_its_size() -> None:
 def test_a_request_that_is_no_json_is_recorded_all_the_same() -> None:
     assert written(b"\xff{")["after"] is None
     assert written(b"[" * 100_000)["target"] == ""
+
+
+@pytest.mark.parametrize("levels", [100, 1_000, 5_000, 9_000])
+def test_a_request_that_is_nested_too_deeply_is_shown_to_its_first_levels(levels: int) -> None:
+    entry = written(b'{"id":"gpu-1","x":%b%b}' % (b"[" * levels, b"]" * levels))
+    assert (entry["target"], TOO_DEEP in str(entry["after"])) == ("gpu-1", True)
 
 
 def test_only_those_with_power_act_on_tasks_of_others() -> None:

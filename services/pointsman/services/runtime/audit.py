@@ -14,6 +14,7 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import NULL, encode
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.ids import new_operation_id
+from pointsman.contracts.json_limits import DEPTH_MAX
 from pointsman.contracts.search import AuditEntry
 from pointsman.contracts.subjects import audit_subject
 
@@ -26,6 +27,7 @@ SHOWN_BYTES_MAX = 8 * 1024
 TARGET_NAMES = ("id", "serverId", "pool", "type", "name", "key")
 SECRET = re.compile(r"key$|credential|secret|password|token|authorization|^payload$|^result$", re.IGNORECASE)
 HIDDEN = "********"
+TOO_DEEP = "..."
 _QUERY = re.compile(r"\?.*", re.DOTALL)
 
 type Json = dict[str, Json] | list[Json] | str | int | float | bool | None
@@ -128,13 +130,18 @@ def _shown(value: object) -> msgspec.Raw:
     return msgspec.Raw(shown)
 
 
-def hidden(value: Json) -> Json:
-    """Without secrets: by the names of fields, and queries of URLs."""
+def hidden(value: Json, levels: int = DEPTH_MAX) -> Json:
+    """Without secrets: by the names of fields, and queries of URLs; and no deeper than `levels`."""
     match value:
+        case dict() | list() if levels == 0:
+            return TOO_DEEP
         case dict():
-            return {name: HIDDEN if SECRET.search(name) and inner else hidden(inner) for name, inner in value.items()}
+            return {
+                name: HIDDEN if SECRET.search(name) and inner else hidden(inner, levels - 1)
+                for name, inner in value.items()
+            }
         case list():
-            return [hidden(inner) for inner in value]
+            return [hidden(inner, levels - 1) for inner in value]
         case str() if value.startswith(("http://", "https://")):
             return _QUERY.sub(f"?{HIDDEN}", value)
         case _:
