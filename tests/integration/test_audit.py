@@ -144,6 +144,32 @@ async def test_an_operator_who_cancels_is_written_down_an_owner_is_not(office: O
     assert (entry.request_id, entry.target) == ("power", made.json()["id"])
 
 
+async def test_who_may_not_act_on_tasks_is_written_down_on_the_bus_too(office: Office) -> None:
+    made = await office.client.post("/api/task", json={"type": "scan"}, headers=office.bearer("user"))
+    task_id = made.json()["id"]
+    headers = office.bearer("viewer")
+    for method, path in (("POST", "cancel"), ("POST", "retry"), ("DELETE", "")):
+        refused = await office.client.request(
+            method, f"/api/task/{task_id}/{path}".rstrip("/"), json=None if method == "DELETE" else {}, headers=headers
+        )
+        assert refused.status_code == 403
+    with pytest.raises(PointsmanError):
+        await call(
+            office.archive.bus,
+            verb("task", "cancel"),
+            b'{"id":"%b"}' % task_id.encode(),
+            Actor(sub="vic", roles=(Role.VIEWER,)),
+        )
+    await eventually(office.drained)
+    entries = (await office.entries(target=task_id)).entries
+    assert [(entry.what, entry.who, entry.outcome) for entry in reversed(entries)] == [
+        ("task.cancel", "ann", "denied"),
+        ("task.retry", "ann", "denied"),
+        ("task.cancel", "ann", "denied"),
+        ("task.cancel", "vic", "denied"),
+    ]
+
+
 async def test_an_operator_who_ends_the_task_of_another_is_written_down_without_its_result(office: Office) -> None:
     made = await office.client.post("/api/task", json={"type": "scan"}, headers=office.bearer("user"))
     report = {"status": "COMPLETED", "result": {"secret": 1}}

@@ -1,4 +1,4 @@
-"""A call that an operator or admin may make, denied here: no service hears of it, so the gateway records it."""
+"""An act on what is not one's own, denied here: no service hears of it, so the gateway records it."""
 
 from pointsman.client.bus import Bus
 from pointsman.contracts.actor import Actor, Role
@@ -29,6 +29,13 @@ ACTS = {
     "acknowledgeAlert": "statistics.acknowledge",
 }
 """Routes by the act that their service records; one that is not listed is recorded under its own name."""
+TASK_ACTS = {
+    "updateTask": "task.update",
+    "cancelTask": "task.cancel",
+    "deleteTask": "task.cancel",
+    "retryTask": "task.retry",
+}
+"""What users may do to their own tasks: who may not is no user, and tried it on the task of another."""
 
 
 class Denied(PointsmanError):
@@ -45,6 +52,6 @@ def is_act(route: Route) -> bool:
 
 
 async def record(bus: Bus, clock: Clock, route: Route, target: str, denied: Denied) -> None:
-    if is_act(route):
-        what = ACTS.get(route.name, route.name)
+    if is_act(route) or route.name in TASK_ACTS:
+        what = (ACTS | TASK_ACTS).get(route.name, route.name)
         await keep(bus, entry_of(what, denied.actor, b"", Notes(target=target), denied, clock.now_ms()))

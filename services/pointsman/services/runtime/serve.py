@@ -159,14 +159,17 @@ async def _recorded(bus: Bus, service: str, verb: Verb, message: Message) -> Ans
         raise
     finally:
         actor = _caller(message)
-        if verb.audit.when(actor) and not (notes.is_plan and not _is_denied(error)):
+        if _is_told(verb.audit, actor, notes, error):
             now_ms = SystemClock().now_ms()
             await keep(bus, entry_of(f"{service}.{verb.name}", actor, message.data, notes, error, now_ms))
     return answer
 
 
-def _is_denied(error: PointsmanError | None) -> bool:
-    return error is not None and error.status in (401, 403)
+def _is_told(audit: Audited, actor: Actor, notes: Notes, error: PointsmanError | None) -> bool:
+    """A known caller who is denied is always written down."""
+    if error is not None and error.status in (401, 403):
+        return bool(actor.sub) or audit.when(actor)
+    return audit.when(actor) and not notes.is_plan
 
 
 def _caller(message: Message) -> Actor:
