@@ -221,6 +221,29 @@ async def test_a_payload_goes_out_exactly_as_it_was_typed() -> None:
         await seat.sees(lambda text: "Submit a task" not in text)
 
 
+async def test_a_task_that_is_submitted_again_keeps_labels_as_they_are_and_says_what_is_not_taken_over() -> None:
+    labels = {"note": "slow, k=v", "team": "a b"}
+    async with seated() as (seat, services):
+        await form(seat, SubmitDialog(msgspec.structs.replace(a_task("task_1"), labels=labels)))  # type: ignore[arg-type]
+        await seat.sees("not taken over: callbackUrl")
+        await fill(seat, payload='{"width": 640}')
+        seat.app.screen.query_one("#go", Button).press()
+        await planned(seat)
+        await seat.press("y")
+        await settled(seat, services)
+        asked = services.writes[0].asked
+        assert (asked.labels, bytes(asked.payload)) == (labels, b'{"width": 640}')
+
+
+async def test_labels_that_are_typed_may_have_blanks() -> None:
+    async with seated() as (seat, _):
+        await form(seat, SubmitDialog())  # type: ignore[arg-type]
+        await fill(seat, type="resize", labels="team = a b,env=prod")
+        assert may_go_on(seat)
+        request = seat.app.screen.request  # type: ignore[attr-defined]
+        assert request.labels == {"team": "a b", "env": "prod"}
+
+
 async def test_what_the_service_says_of_a_field_stands_under_it() -> None:
     async with seated() as (seat, services):
         await form(seat, SubmitDialog())  # type: ignore[arg-type]

@@ -184,11 +184,11 @@ def mistake(field: str, message: str) -> PointsmanError:
 
 
 def labelled(text: str, field: str) -> dict[str, str]:
-    """`team=a, env=prod`; raises 400."""
-    pairs = [part.partition("=") for part in listed(text)]
+    """`team=a, env=prod`; values may have blanks. Raises 400."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
     if any(not middle for _, middle, _ in pairs):
         raise mistake(field, "name=value, more of them after a comma")
-    return {name: value for name, _, value in pairs}
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def numeral(text: str, field: str) -> int:

@@ -86,7 +86,7 @@ class TaskVerbs(CockpitScreen):
 
     async def action_retry_changed(self) -> None:
         """A new task like this one, to be changed before it is submitted."""
-        from pointsman.tui.dialogs.submit import SubmitDialog, given_of
+        from pointsman.tui.dialogs.submit import SubmitDialog
 
         client, ids = self.cockpit.client, self.chosen
         if client is None or len(ids) != 1:
@@ -97,4 +97,4 @@ class TaskVerbs(CockpitScreen):
         except (PointsmanError, BusError) as error:
             self.cockpit.tell(f"{ids[0]}: {error}", is_good=False)
             return
-        self.app.push_screen(SubmitDialog(given_of(task)))
+        self.app.push_screen(SubmitDialog(task))
