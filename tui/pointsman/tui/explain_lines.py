@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 
 from pointsman.contracts.explain import Explanation, Gate, ServerRefusal
+from pointsman.contracts.lifecycle import is_terminal
 from pointsman.tui.format import clock, duration, number
 from pointsman.tui.looks import STATUS_LOOKS, Role
 from pointsman.tui.trace import one_line
@@ -56,6 +57,8 @@ def _facts(shown: Explanation, now_ms: int, zone: tzinfo | None) -> Iterator[tup
         yield "pool", shown.pool
     if shown.position is not None:
         yield "position", f"{number(shown.position)} in its line"
+    if is_terminal(shown.status):
+        return
     for name, at in (("may start", shown.eta), ("due", shown.run_at), ("deadline", shown.deadline)):
         if at is not None:
             yield name, f"{_when(at, now_ms)}, at {clock(at, zone)}"

@@ -47,7 +47,8 @@ def _told(server: Server, at: int) -> list[tuple[str, str]]:
     facts += [("until", clock(row.until))] if row.until else []
     facts += [("health", seen)]
     facts += [("error", row.error)] if row.error else []
-    facts += [("beat", f"{duration(server.beat_ms(at))} ago")]
+    beat_ms = server.beat_ms(at)
+    facts += [("beat", "--" if beat_ms is None else f"{duration(beat_ms)} ago")]
     facts += [("check", f"{duration(check_ms)} ago")] if check_ms is not None else []
     facts += [("pool", row.pool)]
     facts += [("groups", " ".join(row.groups))] if row.groups else []

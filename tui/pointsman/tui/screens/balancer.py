@@ -30,11 +30,11 @@ RESORT_S = 2.0
 BAR_WIDTH = 16
 ALGORITHMS = (Column("", 26), Column("", 20, grows=True, priority=1))
 SHARES = (
-    Column("SERVER", 12, grows=True),
+    Column("SERVER", 8, grows=True),
     Column("", 1),
     Column("GOT", 8, right=True),
-    Column("", BAR_WIDTH, priority=1),
-    Column("FAIR", 8, right=True),
+    Column("", BAR_WIDTH, priority=2),
+    Column("FAIR", 8, right=True, priority=1),
     Column("OFF", 7, right=True),
 )
 

@@ -99,7 +99,10 @@ class OverviewScreen(AlertVerbs):
     def _nothing(self) -> Sequence[Sequence[Span]]:
         if not self.model.is_known:
             return self._nothing_known()
-        return [line(" ", ("✓", Role.UP), " nothing: servers are up, queue age < 5 s, failed attempts < 5 %")]
+        return [
+            line(" ", ("✓", Role.UP), " nothing: every server is up, queue age < 5 s,"),
+            line("   failed attempts < 5 %"),
+        ]
 
     def _nothing_known(self) -> Sequence[Sequence[Span]]:
         link, keys = self.cockpit.link, line((" q quits, : goes to another context", Role.DIM))

@@ -25,15 +25,15 @@ REFRESH_S = 10.0
 DAYS_ASKED_AT_ONCE = 2
 COLUMNS = (
     Column("HOUR (UTC)", 14),
-    Column("SUBMITTED", 11, right=True),
+    Column("SUBMITTED", 11, right=True, priority=1),
     Column("DONE", 11, right=True),
-    Column("FAILED", 8, right=True, priority=2),
+    Column("FAILED", 8, right=True, priority=3),
     Column("FAIL %", 6, right=True),
-    Column("RETRIES", 8, right=True, priority=5),
-    Column("WAIT P50", 8, right=True, priority=4),
+    Column("RETRIES", 8, right=True, priority=6),
+    Column("WAIT P50", 8, right=True, priority=5),
     Column("WAIT P95", 8, right=True),
-    Column("RUN P50", 8, right=True, priority=3),
-    Column("RUN P95", 8, right=True, priority=1),
+    Column("RUN P50", 8, right=True, priority=4),
+    Column("RUN P95", 8, right=True, priority=2),
     Column("vs -24 h", 9, right=True),
 )
 
