@@ -172,6 +172,12 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["--context", "nowhere", "server", "ls"],
         ["--token", "hush", "--url", "http://x", "server", "ls"],
         ["-o", "xml", "server", "ls"],
+        ["--url", "http://", "server", "ls"],
+        ["--url", "nats://one:4222,nats://two:99999", "server", "ls"],
+        ["tui", "--snapshot", "text", "--at", "soon"],
+        ["tui", "--snapshot", "text", "--at", "5h"],
+        ["webhook-secret", "--owner", ""],
+        ["token", "--role", "admin", "--sub", "me", "--ttl", "soon"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -179,6 +185,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], runner: Cli
     done = runner.invoke(pointsman, arguments)
     assert (done.exit_code, done.stdout) == (2, ""), done.output
     assert done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_word_that_is_nearly_a_command_brings_it_to_mind(runner: CliRunner) -> None:
+    for word, meant in (("servr", "server"), ("taks", "task")):
+        done = runner.invoke(pointsman, [word])
+        assert (done.exit_code, f"'{meant}'" in done.stderr) == (2, True), done.output
 
 
 def test_a_form_in_the_environment_is_checked_too(runner: CliRunner) -> None:

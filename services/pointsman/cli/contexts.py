@@ -15,6 +15,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from pointsman.cli import options
+
 FILE_ENV = "POINTSMAN_CONTEXTS"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 SECRETS = ("token", "nats_password")
@@ -29,13 +31,13 @@ FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class ContextError(ValueError):
     """What is wrong with the file, a context or a secret, in one line."""
 
-    exit_code = 2
+    exit_code = options.USAGE
 
 
 class NotRunning(ContextError):
     """The folder that was named has no running system: nobody else is asked in its stead."""
 
-    exit_code = 69
+    exit_code = options.UNREACHABLE
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

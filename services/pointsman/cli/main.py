@@ -117,8 +117,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Usage errors name the command, not its alias."""
-        _, command, left = super().resolve_command(ctx, args)
+        """Usage errors name the command, not its alias; one that is not there brings those like it to mind."""
+        try:
+            _, command, left = super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
         return command.name if command else None, command, left
 
     def invoke(self, ctx: click.Context) -> Any:

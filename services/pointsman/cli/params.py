@@ -32,6 +32,19 @@ class Hertz(click.FloatRange):
         return found
 
 
+class Subject(click.ParamType[str]):
+    """Whom a token speaks for."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from pointsman.services.gateway.tokens import SUBJECT
+
+        if not SUBJECT.fullmatch(value):
+            self.fail("must be 1-255 printable ASCII characters", param, ctx)
+        return str(value)
+
+
 class Seconds(click.ParamType[float]):
     """`10`, `500ms`, `1m` in seconds."""
 
@@ -47,6 +60,6 @@ class Seconds(click.ParamType[float]):
             return value
         found = milliseconds(value if value[-1:].isalpha() else f"{value}s")
         if found is None or not self._least <= found / 1000 <= self._most:
-            limits = f"from {self._least:g} to {self._most:g} seconds"
+            limits = f"from {self._least:g} to {self._most:,.10g} seconds"
             self.fail(f"{value!r} is no duration {limits}, such as 10 or {DURATION}", param, ctx)
         return found / 1000

@@ -30,7 +30,7 @@ def system_of(path: Path, given: "Given", at: str | None) -> "System":
     except (RecordingError, OSError) as error:
         options.fail(f"{path}: {getattr(error, 'strerror', None) or error}")
     if at is not None:
-        _refuse_moment(at, Period(found.first_at, found.last.at))
+        refuse_moment(at, Period(found.first_at, found.last.at), "the recording is of")
     if found.note:
         click.echo(f"pointsman: {path}: {found.note}", err=True)
     return System(locate=_nowhere, name=found.system or path.name, read_only=True, recording=found)
@@ -41,14 +41,15 @@ def _tell(count: int) -> None:
         click.echo(f"\r{count:,} keyframes read\r", err=True, nl=False)
 
 
-def _refuse_moment(at: str, period: "Period") -> None:
+def refuse_moment(at: str, period: "Period", what: str) -> None:
+    """Ends the command unless that moment can be shown; `what` is there begins the reason."""
     from pointsman.tui.replay import moment_of
 
     moment = moment_of(at, period.last, UTC)
     if moment is None:
         options.fail("--at: must be a time of day or an age, as in 14:31, 14:31:40 or 5m", options.USAGE)
     if moment // 1000 not in range(period.first // 1000, period.last // 1000 + 1):
-        options.fail(f"--at: the recording is of {period.text(UTC)} UTC", options.USAGE)
+        options.fail(f"--at: {what} {period.text(UTC)} UTC", options.USAGE)
 
 
 def _nowhere() -> "Address":

@@ -7,6 +7,7 @@ import click
 
 from pointsman.cli import completing, options
 from pointsman.cli.impact import group
+from pointsman.cli.params import Seconds
 
 if TYPE_CHECKING:
     from pointsman.cli.asking import Wanted
@@ -49,8 +50,12 @@ def get(wanted: "Wanted", name: str) -> None:
 @click.option("--pool", help="Pool of its tasks.")
 @click.option("--priority", type=int, help="0 to 10.")
 @click.option("--capability", "capabilities", multiple=True, help="Needed by each of its tasks; may be given again.")
-@click.option("--timeout-after", "timeout", help="How long an attempt may take: 30s, 15m, 1h.")
-@click.option("--deadline-after", "deadline", help="How long a task may take in all.")
+@click.option(
+    "--timeout-after", "attempt_s", type=Seconds(0.001, 86_400), help="How long an attempt may take: 30s, 15m, 1h."
+)
+@click.option(
+    "--deadline-after", "deadline_s", type=Seconds(0.001, 365 * 86_400), help="How long a task may take in all."
+)
 @click.option("--max-attempts", type=int, help="Attempts of a task.")
 @click.option("--retry", help="fast, standard or patient.")
 @click.option(
@@ -71,8 +76,8 @@ def declare(
     pool: str | None,
     priority: int | None,
     capabilities: tuple[str, ...],
-    timeout: str | None,
-    deadline: str | None,
+    attempt_s: float | None,
+    deadline_s: float | None,
     max_attempts: int | None,
     retry: str | None,
     schema: Path | None,
@@ -87,8 +92,8 @@ def declare(
         pool=pool,
         priority=priority,
         capabilities=list(capabilities),
-        timeoutMs=_ms(timeout),
-        deadlineMs=_ms(deadline),
+        timeoutMs=_ms(attempt_s),
+        deadlineMs=_ms(deadline_s),
         maxAttempts=max_attempts,
         retry=None if retry is None else {"preset": retry},
         limit=limit,
@@ -147,10 +152,8 @@ def undo(wanted: "Wanted", acting: "Acting", name: str, if_match: int | None) ->
     )
 
 
-def _ms(text: str | None) -> int | None:
-    from pointsman.cli.token import duration
-
-    return None if text is None else int(duration(text).total_seconds() * 1000)
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(1000 * seconds)
 
 
 def _json(path: Path | None) -> Any:

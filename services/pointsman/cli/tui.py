@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_
     given = options.given_of(click.get_current_context())
     if file is not None and is_plain:
         raise click.UsageError("--plain follows a running system: it does not go with --replay")
+    if file is None and shown["at"] is not None:
+        _refuse_moment(shown["at"])
     system = _live(given) if file is None else recorded.system_of(file, given, shown["at"])
     if is_drawn:
         # Python loses a Ctrl-C that comes within a callback of an import.
@@ -64,7 +67,7 @@ def tui(file: Path | None, form: str | None, size: str, is_plain: bool, without_
         if is_plain:
             _follow_plainly(chosen)
         elif form is not None:
-            _print_snapshot(chosen, form, shape)
+            _print_snapshot(chosen, form, shape, given.timeout_s or SNAPSHOT_TIMEOUT_S)
         else:
             _show(chosen, with_mouse=not without_mouse)
 
@@ -88,6 +91,12 @@ def _live(given: "Given") -> "System":
     if there.is_rest:
         options.fail("the cockpit needs NATS: --url nats://..., or a context with nats_url", options.USAGE)
     return system
+
+
+def _refuse_moment(at: str) -> None:
+    from pointsman.tui.replay import hour_before
+
+    recorded.refuse_moment(at, hour_before(time.time_ns() // 1_000_000), "the last hour is kept,")
 
 
 def _elsewhere(given: "Given") -> dict[str, Any]:
@@ -140,13 +149,13 @@ def _show(chosen: "Options", *, with_mouse: bool) -> None:
             raise SystemExit(app.return_code)
 
 
-def _print_snapshot(chosen: "Options", form: str, shape: tuple[int, int]) -> None:
+def _print_snapshot(chosen: "Options", form: str, shape: tuple[int, int], timeout_s: float) -> None:
     import asyncio
 
     from pointsman.tui.snapshot import NothingTold, snapshot
 
     try:
-        click.echo(asyncio.run(snapshot(chosen, form, shape, SNAPSHOT_TIMEOUT_S)), nl=False)
+        click.echo(asyncio.run(snapshot(chosen, form, shape, timeout_s)), nl=False)
     except NothingTold as error:
         options.fail(str(error), options.UNREACHABLE)
 

@@ -6,10 +6,11 @@ import click
 
 from pointsman.cli import options
 from pointsman.cli.impact import Reads
+from pointsman.cli.params import Subject
 
 
 @click.command("webhook-secret", cls=Reads)
-@click.option("--owner", required=True, help="The submitter: `sub` of its tokens.")
+@click.option("--owner", required=True, type=Subject(), help="The submitter: `sub` of its tokens.")
 @options.config
 @options.data_dir
 def webhook_secret(owner: str, config_path: Path | None, data_dir: Path | None) -> None:

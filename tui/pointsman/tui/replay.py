@@ -1,9 +1,9 @@
 """Where in the last hour, or in a recording, the cockpit looks, and how that moves. Pure; times in ms since the epoch."""
 
-import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from pointsman.contracts.filter_values import milliseconds
 from pointsman.tui.format import clip, clock, duration
 from pointsman.tui.looks import Role
 from pointsman.tui.widgets.lines import Span, line
@@ -11,8 +11,6 @@ from pointsman.tui.widgets.lines import Span, line
 HOUR_MS = 3_600_000
 SPEEDS = (1, 4, 16)
 MARK = "◆"
-_AGO = re.compile(r"-?(\d+)\s*([smh])")
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ def moment_of(text: str, now: int, zone: tzinfo | None) -> int | None:
     A time of day is the last one that has been.
     """
     text = text.strip()
-    if ago := _AGO.fullmatch(text):
-        return now - int(ago[1]) * _UNITS[ago[2]]
+    if (ago := milliseconds(text.removeprefix("-"))) is not None:
+        return now - ago
     for form in ("%H:%M:%S", "%H:%M"):
         try:
             given = datetime.strptime(text, form)
