@@ -24,7 +24,17 @@ def drop_stuck(port: int, after_ms: int) -> bool:
 
 def _listening(port: int) -> Iterator[socket.socket]:
     for path in list(OPEN_FILES.iterdir()) if OPEN_FILES.is_dir() else ():
-        with suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as one:
+        with suppress(OSError), _duplicate(int(path.name)) as one:
             is_inet = one.family in (socket.AF_INET, socket.AF_INET6)
             if is_inet and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and one.getsockname()[1] == port:
                 yield one
+
+
+def _duplicate(number: int) -> socket.socket:
+    """OSError when this is no open socket; nothing stays open then."""
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
