@@ -39,16 +39,15 @@ class Fleet:
         self.pool = f"p{next(_numbers)}"
         self._rest = rest
         self._stack = stack
-        self._ids: list[str] = []
+        self._numbers = itertools.count()
 
     async def server(self, name: str = "", *, mode: str = "ok", health: str = "ok", **config: Any) -> Server:
         """Started, registered and, if its health is ok, waited for until it takes tasks."""
         backend = await self._stack.enter_async_context(await Backend.start(mode=mode))
         await backend.set_health(health)
-        server_id = f"{self.pool}-{name or len(self._ids)}"
+        server_id = f"{self.pool}-{name or next(self._numbers)}"
         request = {"id": server_id, "pool": self.pool, "endpoints": backend.endpoints, **config}
         answer = await self._rest.call("POST", "/api/servers", request, expect=(201,))
-        self._ids.append(server_id)
         if health == "ok":
             await self.is_healthy(server_id)
         return Server(server_id, backend, answer.body["credential"])
@@ -68,8 +67,10 @@ class Fleet:
         return {"type": "e2e", "pool": self.pool, "payload": payload, "retry": FAST_RETRY, **fields}
 
     async def close(self) -> None:
-        for server_id in self._ids:
-            await self._rest.call("DELETE", f"/api/servers/{server_id}", expect=(200, 404))
+        """Every server of the pool goes, whoever registered it: dead ones would have the prober doubt itself."""
+        listed = await self._rest.call("GET", f"/api/servers?pool={self.pool}", expect=(200,))
+        for server in listed.body["servers"]:
+            await self._rest.call("DELETE", f"/api/servers/{server['id']}", expect=(200, 404))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -135,6 +135,8 @@ async def test_a_dead_server_is_taken_out_and_its_work_goes_elsewhere(admin: Res
 
     async def is_out() -> bool:
         shown = (await admin.call("GET", f"/api/servers/{dying.id}", expect=(200,))).body
-        return (shown["status"], shown["health"]["state"], shown["health"]["score"]) == ("offline", "UNHEALTHY", 0)
+        health = shown["health"]
+        assert (shown["status"], health["state"], health["score"]) == ("offline", "UNHEALTHY", 0), health
+        return True
 
     await eventually(is_out, "the dead server is out", within_s=30)

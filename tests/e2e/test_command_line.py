@@ -42,8 +42,8 @@ async def test_tokens_are_refused_in_one_line(tmp_path: Path) -> None:
         (("--role", "king", "--sub", "me"), "'king' is not one of"),
         (("--role", "admin", "--sub", "me", "--ttl", "2y"), "is no duration"),
         (("--role", "admin"), "--sub"),
-        (("--role", "admin", "--sub", ""), "--sub: must be 1-255"),
-        (("--role", "admin", "--sub", "a\nb"), "--sub: must be 1-255"),
+        (("--role", "admin", "--sub", ""), "'--sub': must be 1-255"),
+        (("--role", "admin", "--sub", "a\nb"), "'--sub': must be 1-255"),
     ):
         code, printed = await run("token", *arguments)
         assert (code, said in printed, "Traceback" in printed) == (2, True, False), printed

@@ -213,7 +213,7 @@ def test_a_folder_where_nothing_runs_is_69(runner: CliRunner, tmp_path: Path) ->
 def test_who_listens_but_never_answers_is_69_and_no_wait_that_timed_out(runner: CliRunner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        for command in (["server", "ls"], ["task", "wait", "task_1"]):
+        for command in (["server", "ls"], ["task", "get", "task_1"]):
             done = runner.invoke(pointsman, [*command, "--url", f"http://127.0.0.1:{port}", "--timeout", "0.3s"])
             assert (done.exit_code, "no answer" in done.stderr) == (69, True), done.output
 

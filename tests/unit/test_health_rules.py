@@ -312,6 +312,49 @@ def test_when_half_the_fleet_fails_at_once_the_prober_blames_itself() -> None:
     assert fleet.count(UNHEALTHY) == 5
 
 
+def test_servers_long_dead_do_not_prolong_the_doubt() -> None:
+    fleet = Fleet(50)
+    for name in fleet.names[4:]:
+        for _ in range(4):
+            fleet.probe(name, REFUSED)
+        fleet.pass_(6)
+    assert fleet.count(UNHEALTHY) == 46
+    for name in fleet.names[:3]:
+        fleet.probe(name, Look("no answer"))
+    assert "prober-doubt" in {alert.kind for alert in fleet.machine.alarms()}
+    fleet.pass_(11)
+    fleet.probe(fleet.names[3], Look())
+    fleet.pass_(0.5)
+    for name in fleet.names[:3]:
+        for _ in range(3):
+            fleet.probe(name, Look("no answer"))
+    assert fleet.count(UNHEALTHY) == 49
+
+
+def test_a_fleet_that_died_but_for_one_server_is_believed_after_a_minute() -> None:
+    fleet = Fleet(50)
+    for name in fleet.names[1:]:
+        fleet.probe(name, REFUSED)
+    for second in range(62):
+        assert fleet.count(UNHEALTHY) == 0, f"taken out after {second} s"
+        fleet.pass_(1)
+        fleet.probe(fleet.names[0], Look())
+    for name in fleet.names[1:]:
+        for _ in range(3):
+            fleet.probe(name, REFUSED)
+    assert fleet.count(UNHEALTHY) == 49
+
+
+def test_who_sees_nobody_at_all_keeps_doubting_itself() -> None:
+    fleet = Fleet(20)
+    for _ in range(300):
+        for name in fleet.names:
+            fleet.probe(name, Look("no answer"))
+        fleet.pass_(1)
+    assert fleet.count(UNHEALTHY) == 0
+    assert "prober-doubt" in {alert.kind for alert in fleet.machine.alarms()}
+
+
 def test_a_few_suspects_are_no_reason_to_doubt() -> None:
     doubt = SelfDoubt()
     assert not any(doubt.suspected(f"s{n}", 20, 0.1 * n) for n in range(9))

@@ -193,7 +193,7 @@ class HealthMachine:
         """Silence is looked into at once; a failed probe has just been one."""
         if finding.cause is Cause.HEARTBEATS:
             self.schedule(watch, now.s)
-        serving = sum(one.state in SERVING for one in self._watches.values())
+        serving = len(self._serving())
         if self._doubt.suspected(watch.server_id, serving, now.s):
             log.error("the prober doubts itself", servers=serving)
 
@@ -267,11 +267,15 @@ class HealthMachine:
         """Those that are still suspect must fail anew, by timeouts as short as before."""
         if not self._doubt.is_doubting:
             return
-        well = sum(now.s - watch.well_s <= SEEN_WELL_S for watch in self._watches.values())
-        if self._doubt.is_over(well, len(self._watches), now.s):
-            log.warning("the prober trusts itself again", seen_well=well, servers=len(self._watches))
-            for watch in self._watches.values():
+        serving = self._serving()
+        well = sum(now.s - watch.well_s <= SEEN_WELL_S for watch in serving)
+        if self._doubt.is_over(well, len(serving), now.s):
+            log.warning("the prober trusts itself again", seen_well=well, servers=len(serving))
+            for watch in serving:
                 watch.bads = 0
+
+    def _serving(self) -> list[Watch]:
+        return [watch for watch in self._watches.values() if watch.state in SERVING]
 
     def _share(self, pool: str) -> Share:
         share = self._shares.get(pool)

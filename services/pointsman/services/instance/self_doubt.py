@@ -8,6 +8,7 @@ from collections import deque
 TOGETHER_S = 5.0
 SUSPECTS_MIN = 3
 DOUBT_S_MIN = 10.0
+DOUBT_S_MAX = 60.0
 STRETCH_MAX = 8.0
 STRETCH_EVERY_S = 5.0
 SEEN_WELL_S = 10.0
@@ -15,8 +16,8 @@ SEEN_WELL_SHARE = 0.1
 
 
 class SelfDoubt:
-    """Times in s, monotonic. Doubt ends when a tenth of all servers has lately been seen well: then the way is open,
-    and those that are still silent are so themselves."""
+    """Times in s, monotonic. Doubt ends when a tenth of those that serve has lately been seen well, and after a minute
+    when even one has: then the way is open, and those that are still silent are so themselves."""
 
     def __init__(self) -> None:
         self._suspected: deque[tuple[float, str]] = deque()
@@ -45,11 +46,11 @@ class SelfDoubt:
         self._since_s = now_s if begins else self._since_s
         return begins
 
-    def is_over(self, seen_well: int, servers: int, now_s: float) -> bool:
-        """`seen_well` of `servers` have answered, beaten or completed something within the last 10 s."""
-        if self._since_s is None or now_s - self._since_s < DOUBT_S_MIN:
+    def is_over(self, seen_well: int, serving: int, now_s: float) -> bool:
+        """`seen_well` of `serving` servers have answered, beaten or completed something within the last 10 s."""
+        if self._since_s is None or not seen_well or (doubted_s := now_s - self._since_s) < DOUBT_S_MIN:
             return False
-        if seen_well < max(1.0, servers * SEEN_WELL_SHARE):
+        if seen_well < serving * SEEN_WELL_SHARE and doubted_s < DOUBT_S_MAX:
             return False
         self._since_s = None
         self._suspected.clear()
