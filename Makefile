@@ -42,7 +42,7 @@ check: $(INSTALLED) ## format, lint, types, imports
 	@$(BIN)/lint-imports
 
 test: check ## check, then every test but the long ones
-	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks --ignore=tests/chaos/long -n 3 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks --ignore=tests/chaos/long -n 3 --dist loadfile --max-worker-restart=0 $(PYTEST_ARGS)
 
 format: $(INSTALLED) ## format and fix what can be fixed
 	@$(BIN)/ruff format contracts services tui tests deploy
