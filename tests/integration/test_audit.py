@@ -142,6 +142,8 @@ async def test_an_operator_who_cancels_is_written_down_an_owner_is_not(office: O
     await eventually(office.drained)
     (entry,) = (await office.entries(what="task.*")).entries
     assert (entry.request_id, entry.target) == ("power", made.json()["id"])
+    assert json.loads(bytes(entry.before)) == {"status": "PENDING", "generation": 1}
+    assert json.loads(bytes(entry.after)) == {"status": "CANCELLED", "generation": 1, "reason": None}
 
 
 async def test_who_may_not_act_on_tasks_is_written_down_on_the_bus_too(office: Office) -> None:

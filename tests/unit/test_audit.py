@@ -44,6 +44,12 @@ def test_no_secret_gets_into_the_trail() -> None:
     assert "http://h/p?" in text
 
 
+def test_what_a_limit_is_for_is_no_secret() -> None:
+    limit = {"kind": "concurrencyKey", "key": "customer-7", "concurrencyKey": "customer-7", "apiKey": "s3cret"}
+    shown = written(notes=Notes(before=limit))["before"]
+    assert shown == {**limit, "apiKey": "********"}
+
+
 def test_a_large_request_is_told_by_its_size() -> None:
     entry = written(msgspec.json.encode({"id": "x", "text": "y" * SHOWN_BYTES_MAX}))
     assert list(entry["after"]) == ["omitted"]  # type: ignore[call-overload]

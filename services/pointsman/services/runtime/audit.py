@@ -25,7 +25,10 @@ STORE_TRIES = 5
 DETAIL_LENGTH_MAX = 300
 SHOWN_BYTES_MAX = 8 * 1024
 TARGET_NAMES = ("id", "serverId", "pool", "type", "name", "key")
-SECRET = re.compile(r"key$|credential|secret|password|token|authorization|^payload$|^result$", re.IGNORECASE)
+SECRET = re.compile(
+    r"(?<!^)(?<!fairness)(?<!concurrency)(?<!affinity)key$|credential|secret|password|token|authorization|^payload$|^result$",
+    re.IGNORECASE,
+)
 HIDDEN = "********"
 TOO_DEEP = "..."
 _QUERY = re.compile(r"\?.*", re.DOTALL)

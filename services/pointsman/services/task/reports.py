@@ -1,5 +1,7 @@
 """What becomes of a live task by request: reports and extensions of an attempt, cancel, retry by hand."""
 
+from typing import Any
+
 from pointsman.client.bus import Bus
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.base import NULL, encode
@@ -9,10 +11,11 @@ from pointsman.contracts.execution import Release
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.json_limits import check_text
 from pointsman.contracts.lifecycle import Event, Status, after
-from pointsman.contracts.record import CurrentAttempt, Lease
+from pointsman.contracts.record import CurrentAttempt, Lease, TaskRecord
 from pointsman.contracts.subjects import VIEW_RELEASES
 from pointsman.contracts.task import ActAnswer, ExtendAnswer, UpdateAnswer
 from pointsman.services.runtime import outcomes
+from pointsman.services.runtime.audit import Notes
 from pointsman.services.runtime.clock import Clock
 from pointsman.services.runtime.kv import RevisionMoved
 from pointsman.services.runtime.late_answers import LateAnswers
@@ -117,7 +120,7 @@ class Reports:
         assert extended.current is not None
         return ExtendAnswer(cancel=False, deadline=extended.current.deadline)
 
-    async def cancel(self, command: CancelTask, actor: Actor) -> ActAnswer:
+    async def cancel(self, command: CancelTask, actor: Actor, notes: Notes) -> ActAnswer:
         """Of the generation that is there now, or that the caller has seen.
 
         Raises 404, 403, 409 when the task has already ended otherwise, 412 when it is in another generation.
@@ -130,6 +133,7 @@ class Reports:
             rules.check_steer(actor, task.record)
             rules.check_generation(command.generation, task.record)
             generation = generation or task.record.generation
+            notes.before = _stand(task.record)
             if generation == task.record.generation and task.record.status is not Status.CANCELLED:
                 if task.is_terminal:
                     raise conflict(f"the task is already {task.record.status}", slug="already-final")
@@ -138,16 +142,18 @@ class Reports:
                     await self._shelf.live.finish(record, task.revision, new_operation_id())
                 except RevisionMoved:
                     continue
+                notes.after = {**_stand(record), "reason": command.reason}
             return ActAnswer(id=command.id, status=Status.CANCELLED, success=True, message="Task cancelled")
         raise _contended(command.id)
 
-    async def retry(self, command: RetryTask, actor: Actor) -> ActAnswer:
+    async def retry(self, command: RetryTask, actor: Actor, notes: Notes) -> ActAnswer:
         """The next generation of an ended task; raises 409 for a live or completed one, 412 when the caller has seen
         another generation than that which is there, unless it is this very request that made the next one."""
         generation, task_id = 0, command.id
         for _ in range(ROUNDS_MAX):
             task = await self._load(task_id)
             rules.check_steer(actor, task.record)
+            notes.before = _stand(task.record)
             if rules.is_retried_by(actor, command.generation, task.record):
                 return _queued(task_id)
             rules.check_generation(command.generation, task.record)
@@ -160,6 +166,7 @@ class Reports:
                 await self._shelf.live.reopen(record, task.revision, new_operation_id())
             except RevisionMoved:
                 continue
+            notes.after = _stand(record)
             return _queued(task_id)
         raise _contended(task_id)
 
@@ -214,6 +221,11 @@ class Reports:
             cancel=view.status is Status.CANCELLED,
             deadline=current.deadline if current else view.deadline,
         )
+
+
+def _stand(record: TaskRecord) -> dict[str, Any]:
+    """What the audit trail shows of a task that was steered."""
+    return {"status": record.status, "generation": record.generation}
 
 
 def _queued(task_id: str) -> ActAnswer:

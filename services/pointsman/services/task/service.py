@@ -158,12 +158,12 @@ class TaskService:
     async def _cancel(self, call: Call) -> Wire:
         command = call.decode(_CANCEL)
         _check_id(command.id)
-        return await self._reports.cancel(command, call.actor)
+        return await self._reports.cancel(command, call.actor, call.notes)
 
     async def _retry(self, call: Call) -> Wire:
         command = call.decode(_RETRY)
         _check_id(command.id)
-        return await self._reports.retry(command, call.actor)
+        return await self._reports.retry(command, call.actor, call.notes)
 
 
 def _check_id(task_id: str) -> None:
