@@ -15,12 +15,15 @@ PARTS = len(START)
 
 
 async def task_events(ports: Ports, incoming: Incoming) -> Reply:
-    """204 when the reader has seen the end, so that it asks no more."""
+    """204 when the reader has seen the end, so that it asks no more. An id that lies ahead is none of this task's:
+    then all is told again."""
     seen = last_event_id(incoming.headers, PARTS) or START
     task = await read(ports.bus, incoming.actor, incoming.id)
     incoming.waited = True
-    if is_terminal(task.status) and not any(place > seen for place, _ in life_of(task)):
+    last = max(place for place, _ in life_of(task))
+    if is_terminal(task.status) and last <= seen:
         return Reply(204)
+    seen = START if seen > last else seen
     return Stream(200, frames=_frames(ports.hub.lives, incoming, seen), closing=ports.hub.closing)
 
 
