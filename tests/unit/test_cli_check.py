@@ -1,8 +1,10 @@
 """What a check concludes, and how monitoring systems are told."""
 
 import pytest
+from click.testing import CliRunner
 
 from pointsman.cli.checking import Answers, Measure, State, bounded, concluded, nagios, prometheus
+from pointsman.cli.main import pointsman
 from pointsman.cli.matching import Known, wishes
 from pointsman.contracts.events import Kind, TaskEvent
 from pointsman.contracts.filters import FilterError
@@ -32,6 +34,22 @@ def test_bounds_are_reached_from_the_value_on() -> None:
     assert [Measure(name="n", value=value, warning=5, critical=9).state for value in (4, 5, 9)] == [0, 1, 2]
     moved = bounded(Measure(name="n", value=1), 50, 5, None, 9)
     assert (moved.warning, moved.critical) == (50, 50)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("queue -w 5 -c 2", "2 comes before -w 5"),
+        ("queue -w nan", "nan is no number from 0 on"),
+        ("cluster -c -1", "-1 is no number from 0 on"),
+        ("queue --nope", "No such option"),
+        ("server", "Missing argument"),
+        ("nothing", "No such command"),
+    ],
+)
+def test_a_wrong_command_line_is_unknown_and_never_critical(given: str, said: str) -> None:
+    done = CliRunner().invoke(pointsman, ["check", *given.split()])
+    assert (done.exit_code, said in done.stderr) == (3, True), done.output
 
 
 def test_a_plugin_line_has_what_was_measured() -> None:

@@ -165,7 +165,6 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["stats", "day", "--from", "yesterday"],
         ["stats", "hour", "--date", "1.1.2026"],
         ["pool", "set", "default"],
-        ["check", "nothing"],
         ["--url", "nats://x", "migrate"],
         ["--context", "prod", "token", "--role", "admin", "--sub", "me"],
         ["--url", "ftp://x", "server", "ls"],

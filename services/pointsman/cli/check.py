@@ -1,29 +1,52 @@
 """`pointsman check`: one state for a monitoring system, by the plugin convention of Nagios."""
 
-from typing import TYPE_CHECKING
+from functools import wraps
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pointsman.cli import completing, options
-from pointsman.cli.impact import group
+from pointsman.cli.impact import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FORMS = ("nagios", "text", "json", "prometheus")
+UNKNOWN = 3
+
+
+class Checks(Group):
+    """A command line that says nothing is unknown to a monitoring system; 2, as elsewhere, would be critical."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            error.show()
+            ctx.exit(UNKNOWN)
 
 
 def checked(command: "Callable[..., None]") -> "Callable[..., None]":
+    @wraps(command)
+    def ordered(*given: Any, warning: float | None, critical: float | None, **more: Any) -> None:
+        for hint, bound in (("-w", warning), ("-c", critical)):
+            if bound is not None and not 0 <= bound < inf:
+                raise click.BadParameter(f"{bound:g} is no number from 0 on", param_hint=hint)
+        if warning is not None and critical is not None and critical < warning:
+            raise click.BadParameter(f"{critical:g} comes before -w {warning:g}", param_hint="-c")
+        command(*given, warning=warning, critical=critical, **more)
+
     form = click.option(
         "--format", "form", type=click.Choice(FORMS), default="nagios", show_default=True, help="How it is told."
     )
     warning = click.option("-w", "--warning", type=float, help="Warns from here on.")
-    return form(warning(click.option("-c", "--critical", type=float, help="Critical from here on.")(command)))
+    return form(warning(click.option("-c", "--critical", type=float, help="Critical from here on.")(ordered)))
 
 
-@group()
+@click.group(cls=Checks)
 def check() -> None:
-    """One state, as exit code too: 0 ok, 1 warning, 2 critical, 3 unknown (nobody answered)."""
+    """One state, as exit code too: 0 ok, 1 warning, 2 critical, 3 unknown (nobody answered, or a wrong command line)."""
 
 
 @check.reads()

@@ -108,7 +108,7 @@ SERVERS: "View[FleetStatistics, ServerFigures]" = View(
     more=lambda fleet: fewer(len(fleet.servers), fleet.total, is_stale=fleet.stale),
 )
 SERVER: "View[ServerStatistics, ServerFigures]" = View(
-    SERVER_COLUMNS, lambda one: (one,), lambda one: one.server_id, more=lambda one: fewer(1, 1, is_stale=one.stale)
+    SERVER_COLUMNS, lambda one: (one,), lambda one: one.server_id, more=lambda one: _of_server(one)
 )
 TYPES: "View[TypesStatistics, TypeFigures]" = View(
     (
@@ -130,6 +130,11 @@ TYPES: "View[TypesStatistics, TypeFigures]" = View(
     lambda one: one.type,
     more=lambda types: fewer(len(types.types), types.total, is_stale=types.stale),
 )
+
+
+def _of_server(one: "ServerStatistics") -> str | None:
+    told = ("no such server is registered now" if one.uptime is None else "", STALE if one.stale else "")
+    return "; ".join(filter(None, told)) or None
 
 
 def fewer(shown: int, total: int, *, is_stale: bool) -> str | None:
