@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pointsman.contracts.execution import ExecutorBeat
 
-SILENT_S = 5.0
+SILENT_S = 4.5
 MISSED_BEATS = 2
 
 

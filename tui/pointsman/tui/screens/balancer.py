@@ -45,7 +45,7 @@ class BalancerScreen(BalancerVerbs, AskingScreen):
     CSS = """
     BalancerScreen #both { height: 1fr; }
     BalancerScreen #left { width: 52; }
-    BalancerScreen #algorithms { height: 11; }
+    BalancerScreen #algorithms { height: 11; max-height: 60%; }
     BalancerScreen #right { width: 1fr; height: 1fr; }
     BalancerScreen #use { height: 3; padding: 0 1; }
     BalancerScreen.-narrow #left, BalancerScreen.-medium #left { width: 31; }
