@@ -28,6 +28,7 @@ SCREENS = ("overview", "servers", "tasks", "events", "stats", "balancer")
 TYPES = ("transcribe", "resize-image", "score-fraud", "render-pdf")
 WARM_UP_S, LOADED_S, UNTIL_OVER_S = 20.0, 90.0, 75.0
 KEYS = 30
+AT_ONCE = 12
 MIB = 1024 * 1024
 
 
@@ -56,15 +57,22 @@ async def load(admin: Rest, rate: float, *, batch: int = 1, may_fail: bool = Fal
     def task(number: int) -> dict[str, Any]:
         return {"type": TYPES[number % len(TYPES)], "payload": {"n": number}, "labels": {"team": f"t{number % 3}"}}
 
+    at_once = asyncio.Semaphore(AT_ONCE)
+
     async def submit(numbers: Iterable[int]) -> None:
         tasks = [task(number) for number in numbers]
-        with contextlib.suppress(*((aiohttp.ClientError, TimeoutError, AssertionError) if may_fail else ())):
-            if batch == 1:
-                await admin.call("POST", "/api/task", tasks[0], expect=(200, 202))
-            else:
-                answer = await admin.call("POST", "/api/tasks/batch", {"tasks": tasks}, expect=(200,))
-                assert all("id" in result for result in answer.body["results"]), answer.text[:500]
-            done.accepted += len(tasks)
+        failures = (aiohttp.ClientError, TimeoutError, AssertionError) if may_fail else ()
+        async with at_once:
+            with contextlib.suppress(*failures):
+                await send(tasks)
+                done.accepted += len(tasks)
+
+    async def send(tasks: list[dict[str, Any]]) -> None:
+        if batch == 1:
+            await admin.call("POST", "/api/task", tasks[0], expect=(200, 202))
+            return
+        answer = await admin.call("POST", "/api/tasks/batch", {"tasks": tasks}, expect=(200,))
+        assert all("id" in result for result in answer.body["results"]), answer.text[:500]
 
     async def steadily() -> None:
         due = time.monotonic()
@@ -79,7 +87,8 @@ async def load(admin: Rest, rate: float, *, batch: int = 1, may_fail: bool = Fal
         yield done
     finally:
         submitting.cancel()
-        await asyncio.gather(submitting, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await submitting
 
 
 async def waiting(admin: Rest) -> str:
@@ -126,6 +135,7 @@ async def measure(system: SystemUp, admin: Rest, options: argparse.Namespace) ->
                 screen.press(str(place).encode())
                 await asyncio.sleep(2)
                 accepted, since = loaded.accepted, time.monotonic()
+                assert accepted, "nothing is accepted"
                 await costs(screen, f"{name}, {options.rate:g}/s", options.seconds)
                 print(
                     f"{(loaded.accepted - accepted) / (time.monotonic() - since):24.0f} tasks/s", await waiting(admin)
