@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rich.segment import Segment
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -27,16 +28,20 @@ class Area(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._values: tuple[float | None, ...] = ()
-        self._cursor: int | None = None
         self._lines: list[tuple[str, str]] = []
 
-    def show(self, values: Sequence[float | None], cursor: int | None = None) -> None:
-        """`cursor`: the place of a value that is marked with a line."""
-        new = tuple(values)
-        if new != self._values or cursor != self._cursor:
-            self._values, self._cursor = new, cursor
-            self._lines = []
+    def show(self, values: Sequence[float | None]) -> None:
+        """Only what looks different is drawn."""
+        if (new := tuple(values)) == self._values:
+            return
+        self._values = new
+        before, self._lines = self._lines, self._plotted()
+        if len(before) != len(self._lines):
             self.refresh()
+            return
+        for y, now in enumerate(self._lines):
+            if now != before[y]:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def forget(self) -> None:
         """Draw everything anew: theme or size changed."""
