@@ -12,6 +12,7 @@ async def test_at_a_terminal_the_demo_opens_the_cockpit_and_shows_the_sums_when_
         await screen.draws(b"Overview")
         await screen.draws(b"live")
         screen.press(b"q")
+        await screen.draws(b"/30")
         await screen.draws(b"equal: every module's counts are the same")
         await screen.draws(b"Ctrl-C ends it.")
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pointsman.cli.demo_fleet import Backend
 from pointsman.cli.demo_push import Push
 from pointsman.cli.demo_system import System, fresh_folder
 
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 EQUAL, DIFFERENT_OR_FAILED, INTERRUPTED = 0, 1, 130
 
 type Round = dict[str, Finished]
@@ -118,12 +120,28 @@ async def _make_ready(client: DemoClient, backends: Sequence[Backend], console: 
 async def _count_in_view(
     client: DemoClient, corpus: Sequence[Module], examples: Path, data_dir: Path, console: Console
 ) -> tuple[list[Round], dict[str, Counts]]:
-    """Rounds of the same tasks until the cockpit is left, and the counts made here meanwhile."""
-    async with asyncio.TaskGroup() as group:
-        counting = group.create_task(demo_corpus.count_locally(corpus, examples))
-        async with demo_cockpit.open_cockpit(data_dir) as cockpit:
-            rounds = await demo_cockpit.rounds(cockpit, lambda: _new_push(client).all(corpus))
-        console.print("the cockpit is left, counting here", end="\n")
+    """Rounds of the same tasks until the cockpit is left, and the counts made here meanwhile; the rest of the last one is
+    shown, for it takes its time."""
+    progress = Progress(*COLUMNS, console=console, transient=True)
+    bar = progress.add_task("the last round", total=len(corpus))
+
+    async def one() -> Round:
+        progress.reset(bar)
+        return await _new_push(client, seen=lambda: progress.advance(bar)).all(corpus)
+
+    async def show_once_left(cockpit: Process) -> None:
+        await cockpit.wait()
+        progress.start()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            counting = group.create_task(demo_corpus.count_locally(corpus, examples))
+            async with demo_cockpit.open_cockpit(data_dir) as cockpit:
+                group.create_task(show_once_left(cockpit))
+                rounds = await demo_cockpit.rounds(cockpit, one)
+            progress.update(bar, description="counting here")
+    finally:
+        progress.stop()
     return rounds, counting.result()
 
 
@@ -131,8 +149,7 @@ async def _count(
     client: DemoClient, corpus: Sequence[Module], examples: Path, console: Console
 ) -> tuple[list[Round], dict[str, Counts]]:
     """Both counts at the same time: by Pointsman's tasks, and here."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*COLUMNS, console=console) as progress:
         bar = progress.add_task("modules", total=len(corpus))
         push = _new_push(client, seen=lambda: progress.advance(bar))
         async with asyncio.TaskGroup() as group:
