@@ -41,6 +41,11 @@ def test_what_is_frequent_needs_two_days_and_what_is_nowhere_two_looks() -> None
     assert len(looked(Look(SPAN, None, 51), 0)) == 2
 
 
+def test_days_around_the_epoch_are_looked_at_like_any_other() -> None:
+    span = Span(-90 * DAY_MS, 0)
+    assert looked(Look(span, None, 51), 0) == [Span(-LOOK_FIRST_MS, 0), Span(span.start, -LOOK_FIRST_MS)]
+
+
 def test_how_far_back_is_looked_goes_by_what_was_found() -> None:
     first, second = looked(Look(SPAN, None, 1_000), 100)
     assert second.start == first.start - 8 * DAY_MS

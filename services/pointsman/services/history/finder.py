@@ -216,7 +216,7 @@ class Look:
         self._found += found
         self._end -= self._length_ms
         self._looked_ms += self._length_ms
-        self._length_ms = self._rest_ms() if self._found else self._end
+        self._length_ms = self._rest_ms() if self._found else self._end - self._start
 
     def _rest_ms(self) -> int:
         return max(LOOK_FIRST_MS, self._looked_ms * (self._wanted - self._found) // self._found)
