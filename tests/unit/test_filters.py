@@ -114,6 +114,13 @@ def test_an_unknown_parameter_is_named() -> None:
     assert refusal.value.errors[0].field == "colour"
 
 
+@pytest.mark.parametrize("name", ["labels.a\x00", "payload.\x00", "payload.a\ud800"])
+def test_a_name_that_nothing_can_have_is_refused(name: str) -> None:
+    with pytest.raises(FilterError, match="NUL") as refusal:
+        of_parameters({name: "x"})
+    assert refusal.value.errors[0].field == name
+
+
 @given(st.text(alphabet=string.printable + 'äß"\\:,<>!-\x00\ud800', max_size=60))
 def test_any_text_is_understood_or_refused_and_nothing_else(text: str) -> None:
     try:

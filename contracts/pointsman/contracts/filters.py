@@ -131,7 +131,7 @@ def of_parameters(given: Mapping[str, str]) -> tuple[Term, ...]:
     """The terms of named values, as REST has them: `q` holds the language, each other name is one term."""
     terms: list[Term] = []
     for name, value in given.items():
-        if found := _UNSTORABLE.search(value):
+        if found := _UNSTORABLE.search(name) or _UNSTORABLE.search(value):
             _fail(name[:64], "the character NUL and halves of characters are not allowed", found.start())
         if name == "q":
             terms += parse(value)
