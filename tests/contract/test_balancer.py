@@ -620,6 +620,17 @@ async def test_a_class_of_tasks_that_fits_nowhere_holds_up_nobody(fake_yard: Yar
     assert (await yard.status()).pending == 20
 
 
+async def test_what_is_due_and_what_waits_for_its_time_are_counted_apart(fake_yard: Yard) -> None:
+    yard = fake_yard
+    await yard.balancer("one")
+    await yard.submit()
+    for _ in range(2):
+        await yard.submit(run_at=yard.world.clock.now_ms() + 3_000_000)
+    await until_status(yard, lambda status: status.waiting == 2)
+    status = await yard.status()
+    assert (status.pending, {name: pool.pending for name, pool in status.pools.items()}) == (1, {"default": 1})
+
+
 async def test_a_failed_attempt_waits_for_its_backoff(fake_yard: Yard) -> None:
     yard = fake_yard
     await yard.server("a", limit=1)

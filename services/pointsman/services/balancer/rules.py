@@ -31,7 +31,7 @@ def status(
         epoch=epoch,
         pools=_pools(model),
         servers=loads,
-        pending=len(model.entries) - len(model.running),
+        pending=model.pending.count,
         waiting=len(model.entries) - len(model.running) - model.pending.count,
         active=len(model.running),
         last_dispatch=last_dispatch,
