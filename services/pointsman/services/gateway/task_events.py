@@ -21,7 +21,7 @@ async def task_events(ports: Ports, incoming: Incoming) -> Reply:
     task = await read(ports.bus, incoming.actor, incoming.id)
     incoming.waited = True
     last = max(place for place, _ in life_of(task))
-    if is_terminal(task.status) and last <= seen:
+    if is_terminal(task.status) and last == seen:
         return Reply(204)
     seen = START if seen > last else seen
     return Stream(200, frames=_frames(ports.hub.lives, incoming, seen), closing=ports.hub.closing)
