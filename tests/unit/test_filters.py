@@ -2,12 +2,14 @@
 
 import string
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.contracts.errors import PointsmanError
 from pointsman.contracts.filters import FilterError, Op, Term, canonical, of_parameters, parse
+from pointsman.contracts.search import SearchTasks
 
 
 def one(text: str) -> Term:
@@ -112,6 +114,13 @@ def test_an_unknown_parameter_is_named() -> None:
     with pytest.raises(FilterError, match="there are id") as refusal:
         of_parameters({"colour": "red"})
     assert refusal.value.errors[0].field == "colour"
+
+
+def test_a_value_that_is_too_long_is_told_by_its_name() -> None:
+    asked = msgspec.convert({"filters": {"labels.team": "x" * 2_001}}, SearchTasks)
+    with pytest.raises(FilterError, match="longer than 256") as refusal:
+        of_parameters(asked.filters)
+    assert refusal.value.errors[0].field == "labels.team"
 
 
 @pytest.mark.parametrize("name", ["labels.a\x00", "payload.\x00", "payload.a\ud800"])

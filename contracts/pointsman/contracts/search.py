@@ -18,7 +18,7 @@ CURSOR_LENGTH_MAX = 512
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=CURSOR_LENGTH_MAX)]
 Text = Annotated[str, Meta(max_length=2_000)]
-Filters = Annotated[dict[str, Text], Meta(max_length=32)]
+Filters = Annotated[dict[str, str], Meta(max_length=32)]
 
 
 class TaskQuery(Request):
