@@ -46,6 +46,7 @@ async def test_parameters_become_filters_by_their_names(client: httpx.AsyncClien
         ("limit=201", "limit", "200"),
         ("limit=x", "limit", "int"),
         ("text=%ff", "query", "not UTF-8"),
+        ("&".join(f"labels.n{number}=x" for number in range(33)), "query", "more than 32"),
         ("text=%ed%a0%80", "query", "not UTF-8"),
     ],
 )
