@@ -146,6 +146,15 @@ async def test_an_operator_who_cancels_is_written_down_an_owner_is_not(office: O
     assert json.loads(bytes(entry.after)) == {"status": "CANCELLED", "generation": 1, "reason": None}
 
 
+async def test_the_name_of_a_limit_is_written_down_as_it_is_denied_or_not(office: Office) -> None:
+    for roles in (("operator",), ("viewer",)):
+        path, headers = "/api/limits/key/team%2Fblue%20%C3%A9", office.bearer(*roles)
+        await office.client.put(path, json={"maxConcurrent": 3}, headers=headers)
+    await eventually(office.drained)
+    entries = (await office.entries(target="team/blue é")).entries
+    assert {entry.outcome for entry in entries} == {"done", "denied"}
+
+
 async def test_who_may_not_act_on_tasks_is_written_down_on_the_bus_too(office: Office) -> None:
     made = await office.client.post("/api/task", json={"type": "scan"}, headers=office.bearer("user"))
     task_id = made.json()["id"]

@@ -50,8 +50,7 @@ class Edge:
             if isinstance(reply, EventStream) and incoming.until_s is not None:
                 reply.lives_s = max(0.0, incoming.until_s - clock.now_ms() / 1000)
         except Denied as error:
-            target = str(scope["path_params"].get("id", ""))
-            await denied.record(self._ports.bus, clock, route, target, error)
+            await denied.record(self._ports.bus, clock, route, intake.named_in(route, scope), error)
             reply = problem(error, scope["path"], request_id)
         except PointsmanError as error:
             reply = problem(error, scope["path"], request_id)
