@@ -40,6 +40,11 @@ def test_quotes_keep_spaces_commas_and_colons() -> None:
     assert one('"http://host"') == Term(key="text", values=("http://host",))
 
 
+@pytest.mark.parametrize("value", ["team=", "team==", "team=a=b"])
+def test_the_value_of_a_label_may_be_anything(value: str) -> None:
+    assert one(f"label:{value}").values == (value,)
+
+
 def test_alternatives_are_separated_by_commas() -> None:
     assert one("state:failed,timeout").values == ("FAILED", "TIMEOUT")
     assert one('type:a,"b,c"').values == ("a", "b,c")
@@ -91,6 +96,7 @@ def test_moments_are_ms_or_dates_in_utc(text: str, ms: int) -> None:
         ("payload:1", 0, "payload.NAME:VALUE"),
         ("type.x:1", 0, "has no parts"),
         ("label:team", 0, "label:NAME=VALUE"),
+        ("label:=blue", 0, "label:NAME=VALUE"),
         ("a\x00b", 1, "NUL"),
         ("a\ud800", 1, "NUL"),
         ("type:" + "x" * 257, 0, "longer than 256"),

@@ -213,7 +213,7 @@ def _checked(term: Term, kind: Kind, field: str, position: int) -> Term:
         case Kind.STATUS:
             return replace(term, values=tuple(_status(value, field, position) for value in term.values))
         case Kind.PAIR:
-            if not all("=" in value.strip("=") for value in term.values):
+            if not all(value.find("=") > 0 for value in term.values):
                 _fail(field, "write label:NAME=VALUE", position)
             return term
         case Kind.COUNT:
