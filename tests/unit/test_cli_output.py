@@ -84,6 +84,14 @@ def test_yaml_says_the_same(value: Any) -> None:
     assert yaml.safe_load(output.as_yaml(value)) == value
 
 
+def test_what_a_program_reads_does_not_steer_the_terminal_that_shows_it() -> None:
+    said = "\x1b[31m\x07\x7f\x9b31m\x85\u202e\u2066\u2028 näme 漢字"
+    for form, read in (("json", json.loads), ("jsonl", lambda text: [json.loads(text)]), ("yaml", yaml.safe_load)):
+        text = render([Thing(said, "HEALTHY")], VIEW, Style(form))
+        assert text.replace("\n", "").isprintable() and "näme 漢字" in text
+        assert read(text)[0]["name"] == said
+
+
 @given(st.text("ab\x1b[3m1", max_size=30), st.integers(0, 20))
 def test_a_cut_line_is_never_wider(line: str, width: int) -> None:
     assert len(watching.cut(line.replace("\x1b", ""), width)) <= width

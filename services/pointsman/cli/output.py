@@ -1,6 +1,7 @@
 """One answer in the form that was asked for: a table for people; json, jsonl, yaml, csv and names for programs."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ COLORS = {
     CYAN: "PROCESSING NEW",
     DIM: "CANCELLED MAINTENANCE maintenance cancelled",
 }
+STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON may hold as it is, and a terminal obeys: C1 controls, and what turns the direction of writing."""
 COLOR_OF = {word: color for color, words in COLORS.items() for word in words.split()}
 
 
@@ -122,11 +125,11 @@ def render[A, I](answer: A, view: View[A, I], style: Style) -> str:
 
 
 def as_json(answer: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+    return _escaped(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
 
 
 def as_jsonl(item: object) -> str:
-    return msgspec.json.encode(item).decode()
+    return _escaped(msgspec.json.encode(item).decode())
 
 
 def chosen[I](columns: Sequence[Column[I]], style: Style) -> list[Column[I]]:
@@ -208,6 +211,11 @@ def one_line(text: str) -> str:
 
 def is_terminal(stream: IO[str] | None = None) -> bool:
     return (stream or sys.stdout).isatty()
+
+
+def _escaped(json: str) -> str:
+    """The same JSON; outside of its texts there is none of these."""
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 
 
 def _plain(answer: object) -> object:

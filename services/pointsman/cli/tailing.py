@@ -48,7 +48,7 @@ def _moment(ms: int, style: Style) -> str:
 
 def jsonl(cursor: str, event: TaskEvent) -> str:
     """The event with its cursor, which is empty within a replay."""
-    return msgspec.json.encode({"cursor": cursor} | msgspec.json.decode(encode(event))).decode()
+    return output.as_jsonl({"cursor": cursor} | msgspec.json.decode(encode(event)))
 
 
 def shown(style: Style, cursor: str, event: TaskEvent | None) -> str:
