@@ -172,6 +172,8 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["--token", "hush", "--url", "http://x", "server", "ls"],
         ["-o", "xml", "server", "ls"],
         ["--url", "http://", "server", "ls"],
+        ["--url", "http://one two", "server", "ls"],
+        ["--url", "http://..", "server", "ls"],
         ["--url", "nats://one:4222,nats://two:99999", "server", "ls"],
         ["tui", "--snapshot", "text", "--at", "soon"],
         ["tui", "--snapshot", "text", "--at", "5h"],
@@ -198,7 +200,7 @@ def test_a_form_in_the_environment_is_checked_too(runner: CliRunner) -> None:
 
 
 def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
-    for url in ("nats://127.0.0.1:9", "http://127.0.0.1:9"):
+    for url in ("nats://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9/ä b"):
         done = runner.invoke(pointsman, ["server", "ls", "--url", url])
         assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True), done.output
 

@@ -39,6 +39,8 @@ def test_what_is_written_is_read_again(many: dict[str, Context]) -> None:
     [
         ("current = 3", "current"),
         ("[contexts.a]\nurl = 'ftp://x'", "url must start with"),
+        ("[contexts.a]\nurl = 'http://[::1'", "names no host"),
+        ("[contexts.a]\nurl = 'http://a b:80'", "names no host"),
         ("[contexts.a]\nprotected = true", "needs url, nats_url or data_dir"),
         ("[contexts.a]\nurl = 'https://x'\ntoken = 'secret'", "must be env:NAME"),
         ("[contexts.a]\nnats_url = 'nats://x'\nnats_user = 'me'", "needs nats_password"),

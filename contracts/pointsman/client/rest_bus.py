@@ -87,7 +87,7 @@ class RestBus(Blocking):
         parts = urlsplit(url)
         self.timeout_s = timeout_s
         self._url = url
-        self._base = parts.path.rstrip("/")
+        self._base = quote(parts.path.rstrip("/"), safe="/%")
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         speaks = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection: http.client.HTTPConnection = speaks(parts.hostname or "", parts.port, timeout=timeout_s)

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 SECRETS = ("token", "nats_password")
 WAYS_TO_A_SECRET = ("env", "file", "command")
 HOW_SECRETS_ARE_NAMED = "must be env:NAME, file:PATH or command:COMMAND; the secret itself does not belong here"
+NO_HOST = "names no host, or a port that is none"
 COMMAND_S_MAX = 30
 SECRET_BYTES_MAX = 64 << 10
 SAID_MAX = 200
@@ -109,12 +111,24 @@ def check(name: str, context: Context) -> None:
         raise ContextError(f"context {name}: needs url, nats_url or data_dir")
     if context.url is not None and not context.url.startswith(("http://", "https://")):
         raise ContextError(f"context {name}: url must start with http:// or https://")
+    if context.url is not None and not has_host(context.url):
+        raise ContextError(f"context {name}: url {NO_HOST}")
     for field in SECRETS:
         given = getattr(context, field)
         if given is not None and not is_reference(given):
             raise ContextError(f"context {name}: {field} {HOW_SECRETS_ARE_NAMED}")
     if bool(context.nats_user) != bool(context.nats_password):
         raise ContextError(f"context {name}: nats_user needs nats_password, and the other way round")
+
+
+def has_host(url: str) -> bool:
+    """One that can be looked up, and a port that can be connected to."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        return bool(host) and host.isprintable() and " " not in host and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def is_reference(text: str) -> bool:

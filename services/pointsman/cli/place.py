@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -110,19 +109,11 @@ def _token(given: Given, env: Mapping[str, str], otherwise: str) -> str:
 def _of_url(url: str, origin: str, token: str, token_origin: str) -> Place:
     if not url.startswith(("http://", "https://", "nats://", "tls://")):
         raise ContextError(f"{origin}: must start with http://, https://, nats:// or tls://")
-    if not all(map(_has_host, url.split(","))):
-        raise ContextError(f"{origin}: names no host, or a port that is none")
+    if not all(map(contexts.has_host, url.split(","))):
+        raise ContextError(f"{origin}: {contexts.NO_HOST}")
     is_rest = url.startswith("http")
     told = {"url": origin} | ({"token": token_origin} if is_rest and token else {})
     return Place(url=url, is_rest=is_rest, token=token if is_rest else "", origins=told)
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
 
 
 def _of_settings(given: Given, env: Mapping[str, str]) -> Place:
