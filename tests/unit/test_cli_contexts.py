@@ -152,6 +152,18 @@ def test_a_secret_goes_only_to_the_address_it_was_given_with(env: dict[str, str]
     assert place.resolve(Given(token="env:PW"), hasty).token == "pw"
 
 
+@pytest.mark.parametrize("token", ["hush\nhush", "hüsh", "漢字", "hush\x01"])
+def test_a_token_that_no_header_can_hold_is_refused_without_telling_it(token: str, env: dict[str, str]) -> None:
+    for how, more in (
+        (Given(url="http://a"), {"POINTSMAN_TOKEN": token}),
+        (Given(url="http://a", token="env:PROD"), {"PROD": token}),
+        (Given(), {"PROD": token}),
+    ):
+        with pytest.raises(ContextError, match="printable ASCII") as error:
+            place.resolve(how, env | more)
+        assert token not in str(error.value)
+
+
 def test_a_protected_context_is_opened_by_the_flag_alone(env: dict[str, str]) -> None:
     prod, dev = (place.resolve(Given(context=name), env) for name in ("prod", "dev"))
     assert "prod is protected" in str(place.reads_only(Given(), env, prod))

@@ -103,7 +103,11 @@ def reads_only(given: Given, env: Mapping[str, str], place: Place | None) -> str
 
 
 def _token(given: Given, env: Mapping[str, str], otherwise: str) -> str:
-    return contexts.secret(given.token, env) if given.token else otherwise
+    """Raises ContextError without telling it."""
+    token = contexts.secret(given.token, env) if given.token else otherwise
+    if not (token.isascii() and token.isprintable()):
+        raise ContextError("the token cannot be sent: only printable ASCII can, on one line")
+    return token
 
 
 def _of_url(url: str, origin: str, token: str, token_origin: str) -> Place:
