@@ -205,6 +205,12 @@ def test_nobody_there_is_69_also_over_rest(runner: CliRunner) -> None:
         assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True), done.output
 
 
+def test_what_an_address_holds_of_a_user_is_not_told(runner: CliRunner) -> None:
+    for way in ("nats", "http"):
+        done = runner.invoke(pointsman, ["server", "ls", "--url", f"{way}://me:hush@127.0.0.1:9"])
+        assert (done.exit_code, "127.0.0.1:9" in done.stderr, "hush" in done.stderr) == (69, True, False), done.output
+
+
 def test_a_folder_where_nothing_runs_is_69(runner: CliRunner, tmp_path: Path) -> None:
     for command in (["server", "ls"], ["tui", "--snapshot", "text"]):
         done = runner.invoke(pointsman, [*command, "--data-dir", str(tmp_path)])

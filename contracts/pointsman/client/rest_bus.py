@@ -86,7 +86,7 @@ class RestBus(Blocking):
     def __init__(self, url: str, token: str, *, timeout_s: float = 10.0) -> None:
         parts = urlsplit(url)
         self.timeout_s = timeout_s
-        self._url = url
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._base = quote(parts.path.rstrip("/"), safe="/%")
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         speaks = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
