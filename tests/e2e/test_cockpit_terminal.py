@@ -95,6 +95,18 @@ async def test_ctrl_c_leaves_from_anywhere(key: bytes, tmp_path: Path) -> None:
         await is_left(screen)
 
 
+async def test_bytes_that_are_no_keys_are_passed_over(tmp_path: Path) -> None:
+    async with cockpit(tmp_path, "servers") as screen:
+        await screen.sees("srv-0005")
+        screen.press("ä".encode("latin-1") + b"\xff\xc0")
+        async with asyncio.timeout(WITHIN_S):
+            while "[3 Tasks" not in screen.text:
+                screen.press(b"3")
+                await screen.draws_more()
+        screen.press(b"q")
+        await is_left(screen)
+
+
 async def test_ctrl_c_leaves_before_anything_is_drawn() -> None:
     async with terminal("tui", "--url", NOWHERE) as screen:
         await screen.draws(b"connecting to")

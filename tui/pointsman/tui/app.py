@@ -12,6 +12,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
 from pointsman.contracts.actor import Actor, Role
@@ -32,6 +34,7 @@ from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
 from pointsman.tui.showing import Look
 from pointsman.tui.told import Connected, FrameCame, Lost, Opened, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
+from pointsman.tui.typed import PatientDriver
 
 if TYPE_CHECKING:
     from pointsman.client.client import Client
@@ -93,6 +96,10 @@ class Cockpit(LookingBackApp):
             self.register_theme(theme)
         self.theme = options.theme
         self._take_look()
+
+    def get_driver_class(self) -> type[Driver]:
+        usual = super().get_driver_class()
+        return PatientDriver if usual is LinuxDriver else usual
 
     async def on_mount(self) -> None:
         self._on_signals()

@@ -1,0 +1,14 @@
+"""What comes from the terminal: keys in UTF-8, and now and then bytes that are none, which nobody typed."""
+
+from textual.drivers.linux_driver import LinuxDriver
+
+
+class PatientDriver(LinuxDriver):
+    """A terminal set to Latin-1, a binary that was pasted or noise on the line is passed over, and keys are read on."""
+
+    def run_input_thread(self) -> None:
+        while not self.exit_event.is_set():
+            try:
+                super().run_input_thread()
+            except UnicodeDecodeError:
+                continue
