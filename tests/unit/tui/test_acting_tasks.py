@@ -204,6 +204,19 @@ async def test_a_mistake_stands_under_its_field_while_it_is_typed(
         assert not may_go_on(seat)
 
 
+async def test_enter_leads_through_the_fields_to_the_question_and_throws_nothing_away() -> None:
+    async with seated() as (seat, services):
+        await form(seat, SubmitDialog())  # type: ignore[arg-type]
+        last = seat.app.screen.query(Input).last()
+        last.focus()
+        await seat.press("enter", "enter")
+        assert seat.app.focused is last
+        await fill(seat, type="resize")
+        await seat.press("enter", "enter")
+        await planned(seat)
+        assert services.writes == []
+
+
 async def test_a_payload_goes_out_exactly_as_it_was_typed() -> None:
     payload = '{"b": 12345678901234567890.10, "a": "ä", "a2" : [ 1 ]}'
     async with seated() as (seat, services):

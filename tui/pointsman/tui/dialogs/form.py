@@ -99,8 +99,11 @@ class FormDialog[R: msgspec.Struct](ModalScreen[Case | None]):
         self.check()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """On to the next field; at the last to the button, which asks before anything is done."""
-        self.focus_next()
+        """On to the next field; from the last to the button that goes on, which asks before anything is done."""
+        if message.input is not self.query(Input).last():
+            self.focus_next()
+        elif self.request is not None:
+            self.query_one("#go", Button).focus()
 
     def check(self) -> None:
         values = {field.name: self.query_one(f"#field-{field.name}", Input).value.strip() for field in self.FIELDS}
