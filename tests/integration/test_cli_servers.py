@@ -64,6 +64,8 @@ async def test_what_is_not_done_has_an_exit_code(shell: Shell) -> None:
     done = await shell.run("server", "drain", "nobody", "--yes")
     assert (done.returncode, "does not exist" in done.stdout) == (3, True)
     assert (await shell.fails("server", "show", "nobody"))[0] == 3
+    for subject in ("*", ">"):
+        assert (await shell.fails("server", "show", subject))[0] == 2
     assert (await shell.fails("server", "drain", "--yes"))[0] == 2
     code, why = await shell.fails("server", "drain", "a1")
     assert (code, "--yes" in why) == (2, True)

@@ -340,7 +340,7 @@ class ServerQuery(Request):
 class ServerId(Request):
     """The argument of verbs that take one server; `if_match` is the revision that the caller has seen."""
 
-    id: str
+    id: Name
     drain: bool = False
     window: str | None = None
     if_match: Annotated[int, Meta(ge=0)] | None = None
