@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from pointsman.cli import impact, main
 from pointsman.cli.main import pointsman
 
+HUGE = 5_000 * "9"
 OF_THE_CONTEXTS_FILE = "context"
 HEAVY = ("aiohttp", "httpx", "textual", "litestar", "asyncpg", "rich", "structlog", "cryptography", "asyncio", "nats")
 
@@ -142,6 +143,7 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["server", "ls", "--timeout", "0"],
         ["server", "drain"],
         ["server", "weight", "a"],
+        ["server", "weight", f"a={HUGE}"],
         ["server", "register", "a"],
         ["server", "register", "a", "--at", "http://x", "--label", "x"],
         ["server", "drain", "a", "b", "--if-match", "3", "--yes"],
@@ -165,6 +167,8 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["stats", "day", "--from", "yesterday"],
         ["stats", "hour", "--date", "1.1.2026"],
         ["pool", "set", "default"],
+        ["pool", "set", "default", "--max-backlog", HUGE],
+        ["pool", "set", "default", "--share", f"a={HUGE}"],
         ["--url", "nats://x", "migrate"],
         ["--context", "prod", "token", "--role", "admin", "--sub", "me"],
         ["--url", "ftp://x", "server", "ls"],
@@ -180,7 +184,7 @@ def test_contexts_are_added_selected_listed_and_forgotten(runner: CliRunner) -> 
         ["webhook-secret", "--owner", ""],
         ["token", "--role", "admin", "--sub", "me", "--ttl", "soon"],
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words)[:60],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], runner: CliRunner) -> None:
     done = runner.invoke(pointsman, arguments)

@@ -6,6 +6,12 @@ import click
 
 NONE = "none"
 UNBOUNDED = object()
+DIGITS_MAX = 18
+
+
+def is_number(text: str) -> bool:
+    """Digits alone, and no more of them than any number here may have."""
+    return text.isdecimal() and len(text) <= DIGITS_MAX
 
 
 class Bound(click.ParamType[object]):
@@ -14,7 +20,7 @@ class Bound(click.ParamType[object]):
     name = "integer|none"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if value != NONE and not str(value).isdecimal():
+        if value != NONE and not is_number(str(value)):
             self.fail(f"{value!r} is neither a number nor none", param, ctx)
         return UNBOUNDED if value == NONE else int(value)
 

@@ -124,6 +124,6 @@ def _shares(given: tuple[str, ...]) -> dict[str, int] | None:
         return {}
     pairs = [share.rpartition("=") for share in given]
     for key, _, weight in pairs:
-        if not key or not weight.isdecimal():
+        if not key or not params.is_number(weight):
             raise click.BadParameter("must be KEY=WEIGHT, as in team-a=3", param_hint="--share")
     return {key: int(weight) for key, _, weight in pairs}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pointsman.cli import acting as acts
-from pointsman.cli import asking, views
+from pointsman.cli import asking, params, views
 from pointsman.contracts.server import ServerPatch
 
 if TYPE_CHECKING:
@@ -53,9 +53,11 @@ def weigh(
 
 def parsed(given: tuple[str, ...]) -> dict[str, int]:
     """Weights by server, of `ID=WEIGHT...` or `ID WEIGHT`; a usage error says how to write them."""
-    if len(given) == 2 and given[1].isdecimal() and "=" not in given[0]:
+    if len(given) == 2 and params.is_number(given[1]) and "=" not in given[0]:
         return {given[0]: int(given[1])}
     split = [one.rpartition("=") for one in given]
-    if wrong := [one for one, (name, _, number) in zip(given, split, strict=True) if not (name and number.isdecimal())]:
+    if wrong := [
+        one for one, (name, _, number) in zip(given, split, strict=True) if not (name and params.is_number(number))
+    ]:
         raise click.BadParameter(f"{wrong[0]!r} is no ID=WEIGHT, as in gpu-1=5", param_hint="ID=WEIGHT")
     return {name: int(number) for name, _, number in split}
