@@ -289,6 +289,37 @@ async def test_a_server_is_registered_and_its_credential_shown_once() -> None:
         assert (server.weight, server.groups, server.is_async) == (20, ("rack-3", "eu"), False)
 
 
+@pytest.mark.parametrize(
+    ("values", "field", "message"),
+    [
+        *(
+            ({"url": url}, "url", "HOST:PORT")
+            for url in ("gpu-1", "ftp://a", "http://", "http://a b", "http://[::1", "http://a:99999", "http://a:0")
+        ),
+        *(({"url": f"http://{url}"}, "url", "no user") for url in ("me:hush@a", "a/?b=1", "a/#b")),
+        ({"url": "http://a", "apiKey": "schlüssel"}, "apiKey", "printable ASCII"),
+    ],
+)
+async def test_what_can_be_no_server_stands_under_its_field_before_anybody_is_asked(
+    values: dict[str, str], field: str, message: str
+) -> None:
+    async with seated() as (seat, _):
+        await form(seat, RegisterDialog())  # type: ignore[arg-type]
+        await fill(seat, **values)
+        assert message in mistake(seat, field)
+        assert not may_go_on(seat)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.9", "https://gpu-1.rack:8443/v1/", "http://[2001:db8::1]:80", "HTTP://A"]
+)
+async def test_a_url_that_the_system_takes_is_taken(url: str) -> None:
+    async with seated() as (seat, _):
+        await form(seat, RegisterDialog())  # type: ignore[arg-type]
+        await fill(seat, url=url)
+        assert may_go_on(seat)
+
+
 async def test_a_url_that_policy_forbids_is_told_under_the_url() -> None:
     async with seated() as (seat, services):
         await form(seat, RegisterDialog())  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Register a server by hand."""
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -11,6 +12,7 @@ from pointsman.tui.dialogs.form import Field, FormDialog, labelled, listed, mist
 NUMBERS = ("maxConcurrent", "weight", "priority")
 LISTS = ("capabilities", "groups")
 MANNERS = {"": True, "callback": True, "sync": False}
+SCHEMES = ("http", "https")
 TEXTS = ("id", "name", "url", "pool", "version", "apiKey")
 
 
@@ -38,7 +40,31 @@ class RegisterDialog(FormDialog[ServerRequest]):
             given["labels"] = labelled(values["labels"], "labels")
         if values["async"] not in MANNERS:
             raise mistake("async", "callback or sync")
+        if url := values["url"]:
+            check_url(url)
+        if not _is_plain(values["apiKey"]):
+            raise mistake("apiKey", "only printable ASCII can be sent in a header")
         return msgspec.convert(given | {"async": MANNERS[values["async"]]}, ServerRequest)
 
     def act_of(self, request: ServerRequest) -> Act:
         return Act(verb=Verb.REGISTER, server=request)
+
+
+def check_url(url: str) -> None:
+    """Refuse what no policy lets be a server's address; whether it may be called the system says. Raises 400."""
+    if not _is_plain(url) or " " in url or not _has_host(url):
+        raise mistake("url", "http://HOST:PORT or https://HOST:PORT, and a path if need be")
+    if "@" in urlsplit(url).netloc or "?" in url or "#" in url:
+        raise mistake("url", "no user, no query and no fragment")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
