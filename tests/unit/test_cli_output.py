@@ -45,6 +45,17 @@ def test_people_get_columns_as_wide_as_they_must_be() -> None:
         told("table", columns=("NMAE",))
 
 
+def test_wide_characters_take_two_columns() -> None:
+    things = [Thing("漢字", "up"), Thing("né", "up"), Thing("ne\u0301", "up"), Thing("🚀", "up")]
+    assert render(things, VIEW, Style()).splitlines() == [
+        "NAME  STATE",
+        "漢字  up",
+        "né    up",
+        "ne\u0301    up",
+        "🚀    up",
+    ]
+
+
 def test_times_are_told_as_wished() -> None:
     column = ("AT",)
     assert told("wide", columns=column, time="unix").splitlines()[1] == "60"
@@ -92,9 +103,9 @@ def test_what_a_program_reads_does_not_steer_the_terminal_that_shows_it() -> Non
         assert read(text)[0]["name"] == said
 
 
-@given(st.text("ab\x1b[3m1", max_size=30), st.integers(0, 20))
+@given(st.text("ab\x1b[3m1漢", max_size=30), st.integers(0, 20))
 def test_a_cut_line_is_never_wider(line: str, width: int) -> None:
-    assert len(watching.cut(line.replace("\x1b", ""), width)) <= width
+    assert output.cells(watching.cut(line.replace("\x1b", ""), width)) <= width
 
 
 def test_colours_are_not_counted_when_a_line_is_cut() -> None:

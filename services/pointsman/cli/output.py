@@ -145,11 +145,11 @@ def as_table[I](columns: Sequence[Column[I]], items: Iterable[I], style: Style) 
     """Columns as wide as they must be."""
     values = [[column.get(item) for column in columns] for item in items]
     texts = [[column.name for column in columns], *([style.cell(value) for value in row] for row in values)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    told = ["  ".join(map(str.ljust, texts[0], widths)).rstrip()]
+    widths = [max(map(cells, column)) for column in zip(*texts, strict=True)]
+    told = ["  ".join(map(filled, texts[0], widths)).rstrip()]
     for row, shown in zip(values, texts[1:], strict=True):
         padded = (
-            style.painted(text.ljust(width), value) for text, width, value in zip(shown, widths, row, strict=True)
+            style.painted(filled(text, width), value) for text, width, value in zip(shown, widths, row, strict=True)
         )
         told.append("  ".join(padded).rstrip())
     return "\n".join(told)
@@ -181,8 +181,8 @@ def as_yaml(value: Any, indent: int = 0) -> str:
 
 def facts(pairs: Sequence[tuple[str, object]], style: Style) -> str:
     """One thing, a line for each of what is known of it."""
-    width = max(len(name) for name, _ in pairs) + 2
-    return "\n".join(f"{name.ljust(width)}{style.painted(style.cell(value), value)}" for name, value in pairs)
+    width = max(cells(name) for name, _ in pairs) + 2
+    return "\n".join(f"{filled(name, width)}{style.painted(style.cell(value), value)}" for name, value in pairs)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], style: Style) -> str:
@@ -200,6 +200,19 @@ def ago(ms: int) -> str:
     else:
         told = f"{size:.0f}s"
     return f"in {told}" if ms > 0 else f"{told} ago"
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal it takes: https://www.unicode.org/reports/tr11/."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(one) else 1 + (east_asian_width(one) in "WF") for one in text)
+
+
+def filled(text: str, width: int) -> str:
+    return text + " " * (width - cells(text))
 
 
 def one_line(text: str) -> str:

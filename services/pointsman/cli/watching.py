@@ -111,15 +111,15 @@ class _Painter[A]:
 
 
 def cut(line: str, width: int) -> str:
-    """At most so many characters, colours not counted."""
-    if "\x1b" not in line:
+    """At most so many columns, colours not counted."""
+    if "\x1b" not in line and line.isascii():
         return line[:width]
     kept, seen, inside = [], 0, False
     for character in line:
         inside = inside or character == "\x1b"
-        if inside or seen < width:
+        seen += 0 if inside else output.cells(character)
+        if inside or seen <= width:
             kept.append(character)
-        seen += not inside
         inside = inside and character != "m"
     return "".join(kept)
 
