@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,23 @@ def test_a_folder_where_nothing_runs_is_69(runner: CliRunner, tmp_path: Path) ->
     for command in (["server", "ls"], ["tui", "--snapshot", "text"]):
         done = runner.invoke(pointsman, [*command, "--data-dir", str(tmp_path)])
         assert (done.exit_code, "no system runs in" in done.stderr) == (69, True), done.output
+
+
+def test_what_a_stranger_says_does_not_steer_the_terminal(runner: CliRunner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+
+        def answer() -> None:
+            connection, _ = stranger.accept()
+            with connection:
+                connection.sendall(b"INFO {}\r\n-ERR '\x1b]0;mine\x07go away'\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"nats://127.0.0.1:{stranger.getsockname()[1]}"
+        done = runner.invoke(pointsman, ["server", "ls", "--url", url, "--timeout", "5s"])
+        thread.join()
+    assert (done.exit_code, "go away" in done.stderr) == (69, True), done.output
+    assert done.stderr.replace("\n", "").isprintable()
 
 
 def test_who_listens_but_never_answers_is_69_and_no_wait_that_timed_out(runner: CliRunner) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
+from pointsman.cli import output
 from pointsman.cli.given import Given
 from pointsman.cli.params import Seconds
 
@@ -291,7 +292,7 @@ def told[T](work: Callable[[], T]) -> T:
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
-    click.echo(f"pointsman: {message}", err=True)
+    click.echo("\n".join(map(output.one_line, f"pointsman: {message}".split("\n"))), err=True)
     raise SystemExit(code)
 
 
