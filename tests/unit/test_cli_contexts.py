@@ -64,6 +64,11 @@ def test_a_file_that_others_may_read_or_write_is_refused(env: dict[str, str]) ->
             contexts.read(path)
 
 
+@pytest.mark.parametrize("home", ["/nowhere", "/dev/null"])
+def test_who_has_no_home_has_no_contexts(home: str) -> None:
+    assert contexts.read(contexts.path_of({"HOME": home})) == Contexts()
+
+
 def test_two_who_write_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "contexts.toml"
 

@@ -82,7 +82,7 @@ def read(path: Path) -> Contexts:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read().decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Contexts()
     except (OSError, UnicodeDecodeError) as error:
         raise ContextError(f"{path}: {error}") from error
