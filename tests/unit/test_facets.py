@@ -47,3 +47,9 @@ def test_whatever_comes_stays_small_and_can_be_stored(payload: object, labels: d
     found = facets(payload, labels)
     assert len(found) <= PAYLOAD_VALUES_MAX + len(labels)
     assert all("\0" not in facet for facet in found)
+
+
+def test_no_name_and_value_read_like_another_pair() -> None:
+    pairs = [("a", "b=c"), ("a=b", "c"), ("a\\", "b=c"), ("a\\=b", "c"), ("a", "=b=c")]
+    assert len({facets({name: value})[0] for name, value in pairs}) == len(pairs)
+    assert len({facets({}, {name: value})[0] for name, value in pairs}) == len(pairs)

@@ -23,11 +23,16 @@ def facets_of(labels: dict[str, str], payload: msgspec.Raw) -> list[str]:
 
 
 def label_facet(name: str, value: str) -> str:
-    return f"l{name}={value}"
+    return f"l{_named(name)}={value}"
 
 
 def payload_facet(path: str, value: str) -> str:
-    return f"p{path}={value}"
+    return f"p{_named(path)}={value}"
+
+
+def _named(name: str) -> str:
+    """The first bare equals sign ends a name, so that no name and value read like another pair."""
+    return name.replace("\\", "\\\\").replace("=", "\\=") if "=" in name or "\\" in name else name
 
 
 def clean(text: str) -> str:

@@ -69,15 +69,12 @@ def _says(seen: Sighting, text: str) -> bool:
 
 
 def _label(seen: Sighting, term: Term) -> bool:
-    return _has_label(seen, term.values)
+    pairs = (value.partition("=") for value in term.values)
+    return any((seen.labels or {}).get(name) == text for name, _, text in pairs)
 
 
 def _labels(seen: Sighting, term: Term) -> bool:
-    return _has_label(seen, [f"{term.path}={value}" for value in term.values])
-
-
-def _has_label(seen: Sighting, pairs: Sequence[str]) -> bool:
-    return any(f"{name}={value}" in pairs for name, value in (seen.labels or {}).items())
+    return (seen.labels or {}).get(term.path) in term.values
 
 
 def _payload(seen: Sighting, term: Term) -> bool:
