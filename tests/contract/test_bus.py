@@ -74,6 +74,20 @@ async def test_a_message_with_a_reply_subject_that_nobody_hears_is_answered_by_t
     assert (ear.heard[0].subject, ear.heard[0].headers["Status"], ear.heard[0].data) == (f"{inbox}.7", "503", b"")
 
 
+async def test_who_gives_up_a_barrier_is_let_go_and_the_connection_lives(bus: Bus) -> None:
+    for turns in range(8):
+        waiting = asyncio.create_task(bus.barrier())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_over = waiting.done()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert was_over or waiting.cancelled()
+    await bus.subscribe("ask.me", echoing(bus))
+    await bus.barrier()
+    assert (await bus.request("ask.me", b"hello")).data == b"hello"
+
+
 async def test_silence_is_a_timeout(bus: Bus) -> None:
     await bus.subscribe("silent", Ear())
     await bus.barrier()

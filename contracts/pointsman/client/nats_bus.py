@@ -133,13 +133,19 @@ class NatsBus:
         return str(self._client.new_inbox())
 
     async def barrier(self) -> None:
-        """flush() lets its PING overtake pending commands: write those out first. Given up, it would break the connection
-        when the PONG comes, so it is waited for whoever leaves."""
+        """The library takes a cancellation of its flusher for an answer, and breaks the connection when the PONG of a flush
+        that was given up comes: both are waited for whoever leaves."""
+        flushing = asyncio.ensure_future(self._flush())
+        flushing.add_done_callback(_retrieve)
         try:
-            await self._client._flush_pending(force_flush=True)
-            await asyncio.shield(asyncio.ensure_future(self._client.flush()))
+            await asyncio.shield(flushing)
         except (*GONE, TimeoutError) as error:
             raise BusDown(str(error)) from error
+
+    async def _flush(self) -> None:
+        """flush() lets its PING overtake pending commands: write those out first."""
+        await self._client._flush_pending(force_flush=True)
+        await self._client.flush()
 
     def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
@@ -204,6 +210,12 @@ def _micro_handler(handler: Handler) -> Callable[[Any], Awaitable[None]]:
 
 def _log_error(reason: str) -> None:
     log.warning("bus error", error=reason)
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """So that nobody complains of an error that nobody waits for any more."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _ignore() -> None:
