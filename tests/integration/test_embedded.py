@@ -144,6 +144,20 @@ async def test_a_taken_port_is_given_up_before_the_broker_starts(tmp_path: Path)
         assert Nats(home).url != f"nats://127.0.0.1:{wanted}"
 
 
+async def test_a_port_that_is_taken_just_before_the_broker_starts_is_given_up(tmp_path: Path) -> None:
+    broker = Nats(folder.make(tmp_path / "data"))
+    taken = broker.url
+    with ports._bound("127.0.0.1", int(taken.rpartition(":")[2])) as listener:
+        listener.listen()
+        kept = Kept(broker)
+        kept.start()
+        try:
+            await kept.ready(within_s=10)
+            assert broker.url != taken
+        finally:
+            await kept.stop()
+
+
 async def test_a_program_that_cannot_start_says_why(tmp_path: Path) -> None:
     class Broken:
         name = "broken"

@@ -68,7 +68,8 @@ class Nats:
         self._keeps = keeps
         self._home.mkdir(mode=folder.OWNER_ONLY_FOLDER, exist_ok=True)
         self._log.parent.mkdir(mode=folder.OWNER_ONLY_FOLDER, exist_ok=True)
-        self._identity = _identity(self._home / "identity.json")
+        self._identity = self._settled()
+        self._was_up = False
 
     @property
     def url(self) -> str:
@@ -91,6 +92,9 @@ class Nats:
         return self._log
 
     async def program(self) -> child.Program:
+        """Somebody may have taken a port since it was found free; once it was up, others know where it is."""
+        if not self._was_up:
+            self._identity = self._settled()
         config = self._home / "nats.conf"
         folder.write_private(config, self._rendered())
         return child.Program(
@@ -104,6 +108,10 @@ class Nats:
     async def ready(self) -> None:
         """Returns once this very server, and not another one on its port, says that JetStream is up."""
         await until(lambda: asyncio.to_thread(self._is_up), every_s=PROBE_EVERY_S)
+        self._was_up = True
+
+    def _settled(self) -> Identity:
+        return _identity(self._home / "identity.json")
 
     def _is_up(self) -> bool:
         return self._asked("/varz").get("server_name") == self._identity.name and (

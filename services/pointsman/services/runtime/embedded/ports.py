@@ -4,11 +4,13 @@ import random
 import socket
 
 LOWEST, HIGHEST, TRIES = 20_000, 32_000, 50
+CHANCE = random.SystemRandom()
+"""Not the seeded generator: two processes with one seed would take the same ports."""
 
 
 def free(host: str = "127.0.0.1") -> int:
     """A port that is free now, and that no outgoing connection will take before it is used again after a restart."""
-    for port in random.sample(range(LOWEST, HIGHEST), TRIES):
+    for port in CHANCE.sample(range(LOWEST, HIGHEST), TRIES):
         if is_free(port, host):
             return port
     with _bound(host, 0) as listener:

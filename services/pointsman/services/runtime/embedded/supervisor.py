@@ -88,10 +88,11 @@ class System:
     async def start(self) -> str:
         """Start everything; returns the gateway's URL once every service answers."""
         runfile.remove(self._home)
-        port = _port(self._asked)
+        _refuse_taken_port(self._asked)
         broker, database = Nats(self._home, keeps=self._keeps), Postgres(self._home, keeps=self._keeps)
         self._stores = [self._kept(broker), self._kept(database)]
         await asyncio.gather(*(store.ready(within_s=STORES_WITHIN_S) for store in self._stores))
+        port = self._asked.port or ports.free(self._asked.host)
         self._settings = settled(self._asked, self._home, broker, database, port)
         _warn_of_egress(self._settings)
         self._note()
@@ -196,13 +197,10 @@ def _warn_of_egress(settings: Settings) -> None:
         )
 
 
-def _port(settings: Settings) -> int:
+def _refuse_taken_port(settings: Settings) -> None:
     try:
-        free = ports.free(settings.host)
+        ports.free(settings.host)
     except OSError as error:
         raise PortInUse(f"cannot listen on host {settings.host}: {error.strerror}") from error
-    if settings.port == 0:
-        return free
-    if not ports.is_free(settings.port, settings.host):
+    if settings.port and not ports.is_free(settings.port, settings.host):
         raise PortInUse(f"port {settings.port} on {settings.host} is in use; `--port 0` takes a free one")
-    return settings.port
