@@ -1,6 +1,7 @@
 """The cockpit as a process on a terminal: what is shown, what keys do, and that the terminal is as before when it is over."""
 
 import asyncio
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.support.terminal import WITHIN_S, Terminal, terminal
 
 NOWHERE = "nats://127.0.0.1:9"
 MOUSE = 1000 << 5
+ORDINARY_SCREEN = b"\x1b[?1049l"
 SHOWN_BY = {
     b"?": "type to search",
     b":": "Search for",
@@ -107,6 +109,39 @@ async def test_bytes_that_are_no_keys_are_passed_over(tmp_path: Path) -> None:
         await is_left(screen)
 
 
+def back(text: str) -> bool:
+    """All of it is drawn anew, over what the shell wrote."""
+    return "Stopped" not in text and all(word in text for word in ("srv-0005", "sort attention", "q Quit"))
+
+
+async def test_ctrl_z_goes_to_the_shell_and_fg_comes_back(tmp_path: Path) -> None:
+    async with (
+        broker(tmp_path) as nats,
+        announced(nats, World(servers=5)),
+        terminal("--norc", "-i", program=("/bin/bash",)) as screen,
+    ):
+        await screen.sees(str.strip)
+        screen.press(f"{shlex.join(COMMAND)} tui servers --url {nats.url}\n".encode())
+        await screen.sees("srv-0005")
+        for _ in range(2):
+            screen.press(b"\x1a")
+            await screen.sees("Stopped")
+            screen.press(b"clear; fg\n")
+            await screen.sees(back)
+        screen.press(b"q")
+        await screen.sees(lambda _: screen.drawn.count(ORDINARY_SCREEN) == 3)
+        screen.press(b"exit\n")
+        await is_left(screen)
+
+
+async def test_ctrl_z_says_so_where_no_shell_waits(tmp_path: Path) -> None:
+    async with cockpit(tmp_path) as screen:
+        screen.press(b"\x1a")
+        await screen.sees("no shell waits behind")
+        screen.press(b"q")
+        await is_left(screen)
+
+
 async def test_ctrl_c_leaves_before_anything_is_drawn() -> None:
     async with terminal("tui", "--url", NOWHERE) as screen:
         await screen.draws(b"connecting to")
@@ -126,7 +161,7 @@ async def test_a_bug_gives_the_terminal_back_and_is_told_below(tmp_path: Path) -
         screen.press(b"U")
         assert await screen.ended() == 1
         assert screen.state == screen.before
-        assert b"made to fall" in screen.drawn[screen.drawn.rindex(b"\x1b[?1049l") :]
+        assert b"made to fall" in screen.drawn[screen.drawn.rindex(ORDINARY_SCREEN) :]
 
 
 async def test_a_terminal_that_goes_away_takes_the_cockpit_with_it(tmp_path: Path) -> None:

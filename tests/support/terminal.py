@@ -156,6 +156,7 @@ async def terminal(
         yield made
     finally:
         if made.process.returncode is None:
+            made.hang_up()
             made.process.terminate()
             await asyncio.wait_for(made.process.wait(), within_s)
         made.hang_up()

@@ -69,6 +69,7 @@ class Cockpit(LookingBackApp):
         Binding("question_mark", "app.show_help", "Help", key_display="?", id="app.help"),
         Binding("colon", "app.command_palette", "Find", key_display=":", id="app.find"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
+        Binding("ctrl+z", "app.suspend_process", "Suspend, `fg` comes back", show=False, id="app.suspend"),
         Binding("ctrl+c", "app.quit", "Quit", show=False, priority=True, system=True, id="app.interrupt"),
     ]
 
@@ -113,6 +114,7 @@ class Cockpit(LookingBackApp):
         self.set_interval(PLAY_S, partial(self.replaying.tick, PLAY_S))
         self.run_worker(self._premount(), name="premount", exit_on_error=False)
         self.theme_changed_signal.subscribe(self, lambda _: self._take_look())
+        self.app_resume_signal.subscribe(self, lambda _: self._draw_all_anew())
 
     def _follow(self) -> None:
         """Once something is on the screen: the bus takes a while to be imported."""
@@ -306,6 +308,17 @@ class Cockpit(LookingBackApp):
         ending = threading.Timer(EXIT_PATIENCE_S, os._exit, (SIGNALLED + number,))
         ending.daemon = True
         ending.start()
+
+    def action_suspend_process(self) -> None:
+        if self._driver is not None and self._driver.can_suspend:
+            super().action_suspend_process()
+        else:
+            self.tell("no shell waits behind this cockpit: q ends it", is_good=False)
+
+    def _draw_all_anew(self) -> None:
+        """The terminal comes back empty."""
+        self._take_look()
+        self.refresh(layout=True)
 
     async def action_go(self, name: str) -> None:
         while isinstance(self.screen_stack[-1], Screen) and len(self.screen_stack) > 1:
