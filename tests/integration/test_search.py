@@ -152,6 +152,8 @@ async def test_each_filter_finds_its_task_and_its_negation_the_others(searched: 
         assert one.id not in await ids(searched, q=f"-{text}"), text
     assert await ids(searched, q="error:nothing-like-it") == []
     assert await ids(searched, q="state:failed state:done") == []
+    assert await ids(searched, id="task_", status="FAILED") == [one.id]
+    assert await ids(searched, id="task_x") == []
     assert len(await ids(searched, q="-type:resize-*")) == 3
     assert await ids(searched, labels__team="blue", payload__user="42", status="FAILED", serverId="gpu-7") == [one.id]
 
@@ -202,7 +204,7 @@ async def test_large_tasks_make_a_page_shorter_not_wrong(searched: Archive) -> N
         ({"cursor": "%%"}, "cursor", "not one that was given"),
         ({"from": "yesterday"}, "from", "date"),
         ({"from": "2026-01-01", "to": "2026-06-01"}, "from", "at most 90 days"),
-        ({"since": "91d"}, "from", "at most 90 days"),
+        ({"since": "91d"}, "since", "at most 90 days"),
         ({"colour": "red"}, "colour", "there are id, type, status"),
         ({"q": "colour:red"}, "q", "at character 1"),
         ({"text": "a\0b"}, "text", "NUL"),

@@ -51,17 +51,20 @@ class Arguments:
 
 def span_of(terms: Iterable[Term], now_ms: int) -> Span:
     """The range of creation; without a start it is the last 90 days before the end. Raises 400 over 90 days."""
-    starts: list[int] = []
+    starts: list[tuple[int, str]] = []
     ends: list[int] = []
     for term in terms:
         if KEYS.get(term.key) not in (Kind.AGE, Kind.MOMENT):
             continue
         at = now_ms - term.numbers[0] if term.key == "since" else term.numbers[0]
-        (starts if (term.key == "to") == term.negated else ends).append(at)
+        if (term.key == "to") == term.negated:
+            starts.append((at, term.key))
+        else:
+            ends.append(at)
     end = min(ends, default=now_ms + SKEW_MS)
-    start = max(starts, default=min(end, now_ms) - RANGE_DAYS_MAX * DAY_MS)
+    start, given = max(starts, default=(min(end, now_ms) - RANGE_DAYS_MAX * DAY_MS, "from"))
     if min(end, now_ms) - start > RANGE_DAYS_MAX * DAY_MS:
-        raise invalid("from", f"the range may have at most {RANGE_DAYS_MAX} days")
+        raise invalid(given, f"the range may have at most {RANGE_DAYS_MAX} days")
     return Span(start, max(start, end))
 
 
