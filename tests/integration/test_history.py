@@ -196,14 +196,12 @@ async def test_each_record_is_archived_once_though_all_come_twice(archive: Archi
 async def test_what_is_archived_is_folded_into_the_rollups_soon(archive: Archive) -> None:
     await archive.start()
     await archive.run_tasks(40)
+    await eventually(lambda: _is_folded(archive, 40))
 
-    async def is_folded() -> bool:
-        rolled = await archive.database.fetchval(
-            "SELECT sum(completed) FROM rollups WHERE kind = 'all' AND width = 1440"
-        )
-        return rolled == 40 and await archive.database.fetchval("SELECT count(*) FROM uncounted") == 0
 
-    await eventually(is_folded)
+async def _is_folded(archive: Archive, completed: int) -> bool:
+    rolled = await archive.database.fetchval("SELECT sum(completed) FROM rollups WHERE kind = 'all' AND width = 1440")
+    return rolled == completed and await archive.database.fetchval("SELECT count(*) FROM uncounted") == 0
 
 
 async def test_a_database_killed_in_the_middle_loses_and_doubles_nothing(archive: Archive) -> None:
@@ -285,6 +283,7 @@ async def test_poison_is_set_aside_and_stops_nobody(archive: Archive) -> None:
         "task_garbage": b"\x00 no json",
         "task_other": b'{"id":"task_other"}',
         **{task.id: encode(task) for task in (record(owner=no_index_takes_this), record(generation=2**40))},
+        **{task.id: encode(task) for task in (finished(record(), finished_at=2**62) for _ in range(4))},
     }
     for name, data in poison.items():
         await archive.put(name, data)
@@ -298,6 +297,7 @@ async def test_poison_is_set_aside_and_stops_nobody(archive: Archive) -> None:
     assert {row["subject"].split(".")[2]: row["record"] for row in dead} == poison
     assert all(row["reason"] and row["revision"] for row in dead)
     assert (await archive.status()).buried == len(poison)
+    await eventually(lambda: _is_folded(archive, 42))
 
 
 async def test_a_record_that_comes_late_changes_nothing(archive: Archive) -> None:

@@ -1,5 +1,7 @@
 """What is archived of a record, whatever order and however often it comes."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from pointsman.contracts.base import encode
 from pointsman.contracts.ids import TASK_PREFIX, uuid7_hex
 from pointsman.contracts.lifecycle import Status
-from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
+from pointsman.contracts.record import Attempt, PastGeneration, TaskRecord, TaskSpec
 from pointsman.contracts.task import DAY_MS
 from pointsman.services.history.rules import (
     Stored,
@@ -92,10 +94,25 @@ def test_what_is_no_task_record_is_named_so(data: bytes) -> None:
         rows_of(Stored(subject="$KV.tasks.x", revision=1, data=data))
 
 
-@pytest.mark.parametrize("ended", [-1, 2**62])
-def test_a_time_outside_the_calendar_makes_no_partition(ended: int) -> None:
+@pytest.mark.parametrize("at", [-1, 2**62])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda at: {"attempts": (attempt(finished_at=at),)},
+        lambda at: {"attempts": (attempt(started_at=at),)},
+        lambda at: {"started_at": at},
+        lambda at: {"finished_at": at},
+        lambda at: {"updated_at": at},
+        lambda at: {"spec": TaskSpec(type="scan", deadline=NOW, run_at=at)},
+        lambda at: {"past": (PastGeneration(generation=1, status=Status.FAILED, finished_at=at),)},
+    ],
+    ids=["attempt's end", "attempt's start", "start", "end", "update", "due", "earlier end"],
+)
+def test_a_time_outside_the_calendar_makes_no_partition_and_enters_no_sum(
+    changes: Callable[[int], dict[str, object]], at: int
+) -> None:
     with pytest.raises(Unarchivable, match="not a time"):
-        rows_of(stored(record(attempts=(attempt(finished_at=ended),))))
+        rows_of(stored(record(**changes(at))))
 
 
 def test_of_many_attempts_all_are_counted_though_not_all_are_kept() -> None:

@@ -193,16 +193,20 @@ def _decoded(data: bytes) -> tuple[ArchivedRecord, int]:
     if not is_task_id(record.id):
         raise Unarchivable("its id is not a task id")
     created_at = created_at_ms(record.id)
-    _check_time(created_at)
-    for attempts in (record.attempts, *(generation.attempts for generation in record.past)):
-        for attempt in attempts:
-            _check_time(attempt.finished_at)
+    for at in (created_at, *_times(record)):
+        if at is not None and not 0 <= at <= EPOCH_MS_MAX:
+            raise Unarchivable(f"{at} is not a time in ms since the epoch")
     return record, created_at
 
 
-def _check_time(at: int) -> None:
-    if not 0 <= at <= EPOCH_MS_MAX:
-        raise Unarchivable(f"{at} is not a time in ms since the epoch")
+def _times(record: ArchivedRecord) -> Iterator[int | None]:
+    """Those that durations are computed from: one that is none would overflow the sums of all others."""
+    yield from (record.updated_at, record.started_at, record.finished_at, record.spec.run_at)
+    generations: tuple[ArchivedRecord | PastGeneration, ...] = (record, *record.past)
+    for generation in generations:
+        yield generation.finished_at
+        for attempt in generation.attempts:
+            yield from (attempt.started_at, attempt.finished_at)
 
 
 def _task_row(record: ArchivedRecord, stored: Stored, created_at: int) -> TaskRow:
