@@ -11,6 +11,8 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from pointsman.client import call, nats_bus
 from pointsman.client.bus import BusError, Headers
@@ -24,12 +26,13 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
 from pointsman.contracts.subjects import BUCKET_TASKS, STREAM_HISTORY, verb
 from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
-from pointsman.services.history import migrations, service
+from pointsman.services.history import migrations, service, trail
 from pointsman.services.history.loops import ACK
 from pointsman.services.history.rules import Stored, day_of, rows_of
 from pointsman.services.history.service import HistoryStatus
 from pointsman.services.history.store import HistoryStore, connect
 from pointsman.services.runtime import buckets, outcomes
+from pointsman.services.runtime.audit import Notes, entry_of, keep
 from pointsman.services.runtime.clock import SystemClock
 from pointsman.services.runtime.context import Context, RunningService
 from pointsman.services.runtime.embedded.kept import Kept
@@ -249,6 +252,51 @@ async def _is_away(archive: Archive) -> bool:
     is_full = WINDOW_MESSAGES - ROOM_MESSAGES < status.held <= WINDOW_MESSAGES
     waits = is_full and (status.backlog or 0) >= len(archive.written)
     return waits and not status.connected and status.last_commit is None
+
+
+async def test_a_database_that_is_away_is_told_once_though_nothing_waits_for_it(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "RETRY_S", 0.01)
+    await archive.start()
+    await archive.run_tasks(1)
+    await eventually(archive.is_whole)
+    assert (await archive.status()).connected
+    await archive.stores.postgres.stop()
+    status = await archive.status()
+    assert (status.backlog, status.connected, status.dead_letters) == (0, False, None)
+    assert status.trouble
+    with capture_logs() as lines:
+        await keep(archive.bus, entry_of("registry.register", ACTOR, b'{"id":"gpu-1"}', Notes(), None, NOW))
+        await archive.put("task_garbage", b"no json")
+
+        async def is_told() -> bool:
+            return {"audit trail is away, entries wait", "archive is away, records wait"} <= {*_events(lines)}
+
+        await eventually(is_told)
+        again = Kept(archive.stores.postgres.launcher)
+        again.start()
+        try:
+            await eventually(lambda: archive.is_empty("AUDIT"))
+            await eventually(lambda: archive.is_empty(STREAM_HISTORY))
+            assert (await archive.status()).trouble is None
+        finally:
+            await again.stop()
+    assert sorted(_events(lines)) == [
+        "archive is away, records wait",
+        "archive is back",
+        "audit trail is away, entries wait",
+        "audit trail is back",
+        "record buried",
+    ]
+
+
+def _events(lines: list[EventDict]) -> list[str]:
+    return [
+        line["event"]
+        for line in lines
+        if "archive" in line["event"] or "audit" in line["event"] or "buried" in line["event"]
+    ]
 
 
 async def test_a_stopped_writer_leaves_what_it_held_to_the_next(archive: Archive) -> None:

@@ -2,10 +2,14 @@
 
 import io
 
+import msgspec
+
 from pointsman.cli import services, terminal
-from pointsman.cli.finding_of import skew
+from pointsman.cli.finding_of import Finding, skew
 from pointsman.cli.gateway import readiness
+from pointsman.client.bus import Message
 from pointsman.services.version import VERSION
+from tests.support.fake_bus import FakeBroker
 
 
 def test_a_clock_is_judged_by_what_can_be_known() -> None:
@@ -29,6 +33,20 @@ def test_a_gateway_that_lacks_something_says_what() -> None:
     assert (lacking.is_fine, "task (no answer)" in lacking.text) == (False, True)
     assert "no gateway of Pointsman" in readiness("u", 200, b"<html>").text
     assert readiness("u", 200, b'{"status":"ready","dependencies":{}}').is_fine
+
+
+async def test_why_nothing_is_archived_is_told() -> None:
+    bus = FakeBroker(lambda: 0.0).connect("history")
+    status = {"backlog": 7, "trouble": "disk full\nHINT: make room"}
+    assert await services.archive(bus) == []
+
+    async def answer(message: Message) -> None:
+        await bus.publish(message.reply, msgspec.json.encode(status))
+
+    await bus.subscribe(services.ARCHIVE, answer)
+    assert await services.archive(bus) == [Finding(False, "nothing is archived, 7 records wait: disk full")]
+    status["trouble"] = None
+    assert await services.archive(bus) == [Finding(True, "history archives, 7 records wait")]
 
 
 def test_services_that_do_not_answer_are_named() -> None:

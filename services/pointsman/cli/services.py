@@ -18,13 +18,20 @@ from pointsman.services.version import VERSION
 TIMEOUT_S = 5.0
 GATHER_S = 1.0
 NEEDED = ("task", "registry", "balancer", "instance", "history", "statistics")
+US = Actor(sub="local:doctor", roles=(Role.OPERATOR,))
 ASKED = verb("registry", "list")
+ARCHIVE = verb("history", "status")
 LISTENED = f"{PREFIX}.view.load"
 
 
 class _Ping(msgspec.Struct):
     name: str
     version: str
+
+
+class _Archive(msgspec.Struct):
+    backlog: int | None = None
+    trouble: str | None = None
 
 
 async def findings(settings: Settings) -> list[Finding]:
@@ -44,7 +51,7 @@ async def findings(settings: Settings) -> list[Finding]:
         return []
     try:
         answered = await _pinged(bus)
-        asked = await _may_ask(bus)
+        asked = [*await _may_ask(bus), *await archive(bus)]
         await _listened(bus)
     except BusError as error:
         return [Finding(False, f"NATS went away meanwhile: {error}")]
@@ -88,12 +95,24 @@ def versions(answered: dict[str, set[str]]) -> list[Finding]:
 
 
 async def _may_ask(bus: Bus) -> list[Finding]:
-    actor = Actor(sub="local:doctor", roles=(Role.OPERATOR,))
     try:
-        await bus.request(ASKED, encode(ServerQuery(limit=1)), headers=identity(actor), timeout_s=TIMEOUT_S)
+        await bus.request(ASKED, encode(ServerQuery(limit=1)), headers=identity(US), timeout_s=TIMEOUT_S)
     except BusError as error:
         return [Finding(False, f"{ASKED} gets no answer: {type(error).__name__}")]
     return []
+
+
+async def archive(bus: Bus) -> list[Finding]:
+    """Nothing when history is silent, which another finding tells."""
+    try:
+        answer = await bus.request(ARCHIVE, b"{}", headers=identity(US), timeout_s=TIMEOUT_S)
+        status = msgspec.json.decode(answer.data, type=_Archive)
+    except (BusError, msgspec.MsgspecError):
+        return []
+    waits = "records wait" if status.backlog is None else f"{status.backlog} records wait"
+    if status.trouble:
+        return [Finding(False, f"nothing is archived, {waits}: {status.trouble.partition('\n')[0]}")]
+    return [Finding(True, f"history archives, {waits}")]
 
 
 async def _listened(bus: Bus) -> None:

@@ -140,7 +140,7 @@ class Readiness:
         if seen is None:
             return _optional(False, "does not answer"), _optional(False, "unknown while history does not answer")
         backlog = "" if seen.backlog is None else f"{seen.backlog} records to archive"
-        return _optional(True, backlog), _optional(seen.connected, "" if seen.connected else "history cannot reach it")
+        return _optional(True, backlog), _optional(seen.connected, "" if seen.connected else "history cannot use it")
 
     def _age_ms(self, balancer: BalancerStatus | None) -> int | None:
         if balancer is None or balancer.last_dispatch is None:

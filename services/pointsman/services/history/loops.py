@@ -51,7 +51,8 @@ class Archiver:
         self._waiting: asyncio.Queue[Taken] = asyncio.Queue()
         self._taken: list[Taken] = []
         self.puller = Puller(bus, STREAM_HISTORY, CONSUMER_HISTORY, self._take, clock)
-        self.is_connected = True
+        self.trouble = ""
+        """Why Postgres takes nothing, empty when it took what was tried last."""
         self.last_commit: int | None = None
         self.committed = 0
         self.buried = 0
@@ -120,14 +121,14 @@ class Archiver:
                 await self._bus.publish(message.reply, word)
 
     def _note_failure(self, error: Exception, messages: int) -> None:
-        if self.is_connected:
-            log.warning("archive is away, records wait", error=str(error) or type(error).__name__, messages=messages)
-        self.is_connected = False
+        is_new, self.trouble = not self.trouble, str(error) or type(error).__name__
+        if is_new:
+            log.warning("archive is away, records wait", error=self.trouble, messages=messages)
 
     def _note_commit(self, messages: int) -> None:
-        if not self.is_connected:
+        if self.trouble:
             log.info("archive is back")
-        self.is_connected, self.last_commit = True, self._clock.now_ms()
+        self.trouble, self.last_commit = "", self._clock.now_ms()
         self.committed += messages
         self._on_commit()
 

@@ -46,10 +46,11 @@ _AUDIT = msgspec.json.Decoder(AuditQuery)
 
 class HistoryStatus(Message, frozen=True, kw_only=True):
     """`backlog` counts records not yet in Postgres, `lagMs` is the age of the oldest of them: null when the broker cannot
-    say. `deadLetters` counts records set aside by all writers ever, null while Postgres is away; the rest is of this
-    writer since its start. `lastCommit` in ms."""
+    say. `deadLetters` counts records set aside by all writers ever, null while Postgres is away; `trouble` says why it takes
+    or tells nothing. The rest is of this writer since its start. `lastCommit` in ms."""
 
     connected: bool
+    trouble: str | None
     backlog: int | None
     lag_ms: int | None
     dead_letters: int | None
@@ -102,9 +103,13 @@ class HistoryService:
 
     async def status(self, _call: Call) -> HistoryStatus:
         archiver = self._archiver
-        backlog, lag_ms, dead_letters = await asyncio.gather(self._backlog(), self._lag_ms(), self._dead_letters())
+        backlog, lag_ms, (dead_letters, silence) = await asyncio.gather(
+            self._backlog(), self._lag_ms(), self._dead_letters()
+        )
+        trouble = archiver.trouble or silence or None
         return HistoryStatus(
-            connected=archiver.is_connected,
+            connected=trouble is None,
+            trouble=trouble,
             backlog=backlog,
             lag_ms=lag_ms,
             dead_letters=dead_letters,
@@ -135,11 +140,12 @@ class HistoryService:
             return 0
         return max(0, self._context.clock.now_ms() - round(state.first_ts.timestamp() * 1000))
 
-    async def _dead_letters(self) -> int | None:
+    async def _dead_letters(self) -> tuple[int | None, str]:
+        """How many, or why Postgres does not tell."""
         try:
-            return await self._store.dead_letters()
-        except DatabaseAway:
-            return None
+            return await self._store.dead_letters(), ""
+        except DatabaseAway as error:
+            return None, str(error) or "it does not answer in time"
 
     async def search(self, call: Call) -> TaskPage:
         return await self._searcher.page(call.decode(_SEARCH), call.actor)

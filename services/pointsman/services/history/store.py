@@ -110,8 +110,8 @@ class HistoryStore:
 
     async def bury(self, stored: Stored, reason: str, *, now_ms: int) -> None:
         """Keep what cannot be archived as it came."""
-        log.error("record buried", subject=stored.subject, revision=stored.revision, reason=reason)
         await self._pool.execute(BURY, stored.subject, stored.revision, reason, stored.data, now_ms)
+        log.error("record buried", subject=stored.subject, revision=stored.revision, reason=reason)
 
     async def get(self, task_id: str) -> bytes | None:
         """The last record of a task as it was stored."""

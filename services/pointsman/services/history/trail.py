@@ -44,6 +44,7 @@ class AuditWriter:
         self._letters = HistoryStore(pool)
         self._clock = clock
         self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self._is_away = False
         self.puller = Puller(bus, STREAM_AUDIT, CONSUMER_AUDIT, self._waiting.put_nowait, clock)
 
     async def step(self) -> None:
@@ -67,8 +68,13 @@ class AuditWriter:
         except (*DatabaseAway, ValueError, OverflowError) as error:
             if is_row_fault(error):
                 return await self._buried(message, error)
-            log.warning("audit trail is away, entries wait", error=str(error) or type(error).__name__)
+            if not self._is_away:
+                log.warning("audit trail is away, entries wait", error=str(error) or type(error).__name__)
+            self._is_away = True
             return False
+        if self._is_away:
+            log.info("audit trail is back")
+        self._is_away = False
         return True
 
     async def _buried(self, message: Message, error: Exception) -> bool:

@@ -22,7 +22,6 @@ class ArchiveStatus(Message, frozen=True, kw_only=True):
     backlog: int | None = None
     lag_ms: int | None = None
     connected: bool | None = None
-    dead_letters: int | None = None
     last_commit: int | None = None
 
 
@@ -49,8 +48,7 @@ class Live:
         told = await self.archive(actor)
         if told is None:
             return Archive(now, answers=False)
-        is_away = told.dead_letters is None or told.connected is False
-        return Archive(now, is_away=is_away, backlog=told.backlog, lag_ms=told.lag_ms)
+        return Archive(now, is_away=told.connected is False, backlog=told.backlog, lag_ms=told.lag_ms)
 
     async def registered_at(self, server_id: str) -> int | None:
         try:
