@@ -1,6 +1,8 @@
 """Backup and restore on real brokers and databases: everything is there again, and nothing is written over."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,8 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
 from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, STREAM_WEBHOOKS, key, stream_of
 from pointsman.contracts.webhook import Completion
-from pointsman.services.history.backup import MANIFEST, BackupError, Manifest, backup, restore, verified
+from pointsman.services.history.backup import MANIFEST, Manifest, backup, restore, verified
+from pointsman.services.history.files import BackupError
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.audit import Notes, entry_of, keep
 from pointsman.services.runtime.bulk import every_message, last_of
@@ -193,6 +196,45 @@ async def test_a_damaged_or_strange_backup_is_refused_before_anything_is_written
     (folder / MANIFEST).unlink()
     with pytest.raises(BackupError, match="holds no backup"):
         verified(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk))
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this user may mount nothing")
+    try:
+        yield disk
+    finally:
+        subprocess.run(("umount", "--lazy", str(disk)), check=True)
+
+
+def grow(disk: Path) -> None:
+    subprocess.run(("mount", "-o", "remount,size=10m", str(disk)), check=True)
+
+
+@pytest.mark.parametrize("room", [4, 9, 12])
+async def test_a_full_disk_is_told_as_that_and_leaves_room_for_the_next_try(
+    archive: Archive, small_disk: Path, room: int
+) -> None:
+    """In the first file, in one of a table, in one of a stream."""
+    await lived_in(archive)
+    folder, filler = small_disk / "backup", small_disk / "filler"
+    filler.write_bytes(bytes((16 - room) * 4096))
+    with pytest.raises(BackupError, match=r"disk/backup/.*: No space left on device"):
+        async with asyncio.timeout(20):
+            await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    assert list(folder.iterdir()) == []
+    grow(small_disk)
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    assert verified(folder).files
+
+
+async def test_a_folder_that_cannot_be_made_is_named(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="/proc/backup: "):
+        await backup(archive.bus, archive.stores.dsn, Path("/proc/backup"), NOW)
 
 
 def rewritten(folder: Path, **changes: object) -> None:

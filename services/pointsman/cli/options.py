@@ -276,7 +276,7 @@ def told[T](work: Callable[[], T]) -> T:
     """Do it; what went wrong outside of this program ends the command with one line."""
     from pointsman.client.bus import BusError
     from pointsman.contracts.errors import PointsmanError
-    from pointsman.services.history.backup import BackupError
+    from pointsman.services.history.files import BackupError
     from pointsman.services.history.store import DatabaseAway
     from pointsman.services.runtime.embedded.folder import FolderInUse
     from pointsman.services.runtime.embedded.kept import DidNotStart

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -32,7 +31,8 @@ from pointsman.contracts.subjects import (
     stream_of,
 )
 from pointsman.contracts.webhook import Completion
-from pointsman.services.history import migrations, tables
+from pointsman.services.history import files, migrations, tables
+from pointsman.services.history.files import BackupError
 from pointsman.services.history.rules import Stored
 from pointsman.services.history.tables import Table
 from pointsman.services.history.webhooks import FULL, completion_of, key_of, put
@@ -45,7 +45,6 @@ from pointsman.services.version import VERSION
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
 BUCKETS = (BUCKET_SERVERS, BUCKET_SETTINGS, BUCKET_IDEMPOTENCY)
 STREAMS = (
     *(stream_of(name) for name in BUCKETS),
@@ -59,10 +58,6 @@ NOT_ALWAYS = frozenset({STREAM_WEBHOOKS})
 CHUNK, ABREAST = 500, 50
 SOURCED_S = 2.0
 KEPT_HEADERS = (HEADER_OPERATION, TTL)
-
-
-class BackupError(Exception):
-    """Why nothing was written or brought back."""
 
 
 class File(Record, omit_defaults=False):
@@ -109,21 +104,31 @@ _COMPLETION = msgspec.json.Decoder(Completion)
 
 async def backup(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
     """Into an absent or empty folder, readable by its owner only: it holds keys of servers. Raises BackupError."""
-    _make(folder)
+    files.make(folder)
+    try:
+        return await _written(bus, dsn, folder, now_ms)
+    except BaseException:
+        files.discard(folder)
+        raise
+
+
+async def _written(bus: Bus, dsn: str, folder: Path, now_ms: int) -> Manifest:
     schema = await migrations.current(dsn)
     if schema is None:
         raise BackupError("the database has no tables of ours")
     dumped = await tables.dump(dsn, folder)
-    files = [_described(folder / table.file, table.rows) for table in dumped]
+    described = [_described(folder / table.file, table.rows) for table in dumped]
     await _sourced(bus)
     for stream in STREAMS:
-        files.append(await _dump_stream(bus, stream, folder))
+        described.append(await _dump_stream(bus, stream, folder))
     manifest = Manifest(
-        format=FORMAT, version=VERSION, created_at=now_ms, schema=schema, files=tuple(files), tables=tuple(dumped)
+        format=FORMAT, version=VERSION, created_at=now_ms, schema=schema, files=tuple(described), tables=tuple(dumped)
     )
     draft = folder / f"{MANIFEST}.draft"
-    _write(draft, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-    draft.rename(folder / MANIFEST)
+    with files.opened(draft) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    with files.disk(draft):
+        draft.rename(folder / MANIFEST)
     return manifest
 
 
@@ -208,7 +213,7 @@ async def _refuse_live(bus: Bus) -> None:
 
 async def _dump_stream(bus: Bus, stream: str, folder: Path) -> File:
     path, lines = folder / f"{stream}.jsonl", 0
-    with _opened(path) as file:
+    with files.opened(path) as file:
         async for message in every_message(bus, stream):
             headers = {name: message.headers[name] for name in KEPT_HEADERS if name in message.headers}
             kept = Kept(
@@ -320,24 +325,8 @@ def _ttl_s(text: str) -> int | None:
     return int(text.removesuffix("s")) if text.endswith("s") else None
 
 
-def _make(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder} is not empty")
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    folder.chmod(FOLDER_MODE)
-
-
-def _opened(path: Path) -> BinaryIO:
-    path.touch(mode=FILE_MODE)
-    return path.open("wb")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with _opened(path) as file:
-        file.write(data)
-
-
 def _described(path: Path, rows: int) -> File:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return File(name=path.name, bytes=path.stat().st_size, sha256=digest, rows=rows)
+    with files.disk(path):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return File(name=path.name, bytes=path.stat().st_size, sha256=digest, rows=rows)

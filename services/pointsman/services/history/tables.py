@@ -1,6 +1,5 @@
 """The archive's tables as files of COPY, and back."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import asyncpg
 
 from pointsman.contracts.base import Record
 from pointsman.contracts.search import AuditEntry
+from pointsman.services.history import files
 from pointsman.services.history.rules import Rows, Stored, Unarchivable, rows_of
 from pointsman.services.history.store import CONNECT_TIMEOUT_S, HistoryStore, connect
 from pointsman.services.history.trail import INSERT, row_of
@@ -29,13 +29,14 @@ class Table(Record, omit_defaults=False):
 
 
 async def dump(dsn: str, folder: Path) -> list[Table]:
-    """Every table as of one moment."""
+    """Every table as of one moment. Nothing is waited for at the end: a COPY that is broken off at its last piece never
+    tells the driver so."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return [await _dump(connection, name, folder) for name in NAMES]
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return [await _dump(connection, name, folder) for name in NAMES]
     finally:
-        await connection.close()
+        connection.terminate()
 
 
 async def hold_rows(dsn: str) -> bool:
@@ -119,8 +120,8 @@ async def _dump(connection: "asyncpg.Connection[asyncpg.Record]", name: str, fol
         query = f"SELECT DISTINCT ({DAYS[name]} / 86400000)::integer AS day FROM {name} ORDER BY 1"  # noqa: S608
         days = [row["day"] for row in await connection.fetch(query, timeout=COPY_S)]
     path = folder / f"{name}.copy"
-    await asyncio.to_thread(path.touch, 0o600)
-    said = await connection.copy_from_query(f"SELECT * FROM {name}", output=path, format="binary", timeout=COPY_S)  # noqa: S608
+    with files.sink(path) as keep:
+        said = await connection.copy_from_query(f"SELECT * FROM {name}", output=keep, format="binary", timeout=COPY_S)  # noqa: S608
     return Table(
         name=name,
         file=path.name,
