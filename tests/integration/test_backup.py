@@ -20,6 +20,7 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
 from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, STREAM_WEBHOOKS, key, stream_of
 from pointsman.contracts.webhook import Completion
+from pointsman.services.history import migrations, tables
 from pointsman.services.history.backup import MANIFEST, Manifest, backup, restore, verified
 from pointsman.services.history.files import BackupError
 from pointsman.services.runtime import buckets
@@ -260,6 +261,28 @@ async def test_a_backup_from_before_webhooks_had_a_stream_is_restored_with_what_
     async with another(tmp_path / "b") as empty:
         assert (await restore(empty.bus, empty.dsn, folder, NOW)).completions == 1
         assert await waiting(empty.bus) == {late.id}
+
+
+async def test_a_backup_of_older_tables_goes_through_their_migrations_though_the_tables_are_there_already(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, dsn, task = tmp_path / "backup", archive.stores.dsn, record()
+    running = await archive.start()
+    labelled = finished(replace(task, spec=replace(task.spec, labels={"team": "blue"})))
+    await archive.store(labelled, await archive.store(task))
+    await eventually(archive.is_whole)
+    await archive.stop(running)
+    await asyncio.to_thread(migrations.downgrade, dsn, "0001")
+    monkeypatch.setattr(tables, "NAMES", ("tasks", "attempts", "dead_letters"))
+    await backup(archive.bus, dsn, folder, NOW)
+    monkeypatch.undo()
+    async with another(tmp_path / "b") as empty:
+        await asyncio.to_thread(migrations.upgrade, empty.dsn)
+        await restore(empty.bus, empty.dsn, folder, NOW)
+        connection = await asyncpg.connect(empty.dsn)
+        assert await connection.fetchval("SELECT facets FROM tasks") == ["lteam=blue"]
+        assert await connection.fetchval("SELECT status FROM transitions WHERE status <> 'PENDING'") == "COMPLETED"
+        await connection.close()
 
 
 async def test_a_backup_that_lacks_a_stream_or_is_of_tables_to_come_is_refused_before_anything_is_written(

@@ -164,7 +164,8 @@ def verified(folder: Path) -> Manifest:
 async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_database: bool = False) -> Restored:
     """Into stores that hold nothing and that no service uses; `keep_database` when only NATS was lost.
 
-    Raises BackupError before anything is written.
+    Raises BackupError before anything is written. Empty tables are made anew as the backup's were, so that what it holds
+    goes through the same migrations as if it had been there.
     """
     manifest = verified(folder)
     _refuse_partial(manifest)
@@ -173,6 +174,7 @@ async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_databas
         raise BackupError("the database is not empty; a lost NATS alone is restored with --keep-database")
     rows: dict[str, int] = {}
     if not keep_database:
+        await asyncio.to_thread(migrations.downgrade, dsn, "base")
         await asyncio.to_thread(migrations.upgrade, dsn, manifest.schema)
         rows = await tables.load(dsn, folder, manifest.tables)
     await asyncio.to_thread(migrations.upgrade, dsn)
