@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,9 +12,11 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from pointsman.cli.migrate import migrate
 from pointsman.client import call, nats_bus
 from pointsman.client.bus import BusError, Headers
 from pointsman.client.nats_bus import NatsBus
@@ -442,3 +445,26 @@ async def test_the_schema_goes_up_and_down_and_two_may_try_at_once(archive: Arch
     await asyncio.to_thread(migrations.upgrade, dsn)
     assert await archive.database.fetch("SELECT version_num FROM alembic_version") == [("0005",)]
     assert await archive.database.fetchval("SELECT count(*) FROM tasks") == 0
+
+
+async def migrated(dsn: str) -> tuple[int, str]:
+    """Exit code of `pointsman migrate` and what it says."""
+    runner = CliRunner(env={"POINTSMAN_POSTGRES_DSN": dsn})
+    done = await asyncio.to_thread(runner.invoke, migrate, [])
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.exit_code, done.stderr
+
+
+async def test_a_database_that_cannot_be_migrated_is_told_in_one_line(archive: Archive) -> None:
+    dsn, database = archive.stores.dsn, archive.database
+    wrong_password = dsn.replace("@", "x@", 1)
+    assert await migrated(wrong_password) == (
+        69,
+        'pointsman: Postgres cannot be reached: password authentication failed for user "pointsman"\n',
+    )
+    await database.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+    reader = re.sub(r"//.*@", "//reader:reader@", dsn)
+    assert await migrated(reader) == (1, "pointsman: Postgres refuses: permission denied for table alembic_version\n")
+    await database.execute("UPDATE alembic_version SET version_num = '9999'")
+    code, said = await migrated(dsn)
+    assert (code, said.startswith("pointsman: the tables are of revision 9999, newer than version")) == (1, True)

@@ -6,8 +6,10 @@ import msgspec
 
 from pointsman.cli import services, terminal
 from pointsman.cli.finding_of import Finding, skew
+from pointsman.cli.findings import tables
 from pointsman.cli.gateway import readiness
 from pointsman.client.bus import Message
+from pointsman.services.history import migrations
 from pointsman.services.version import VERSION
 from tests.support.fake_bus import FakeBroker
 
@@ -47,6 +49,18 @@ async def test_why_nothing_is_archived_is_told() -> None:
     assert await services.archive(bus) == [Finding(False, "nothing is archived, 7 records wait: disk full")]
     status["trouble"] = None
     assert await services.archive(bus) == [Finding(True, "history archives, 7 records wait")]
+
+
+def test_tables_that_services_cannot_work_with_are_told_with_the_way_out() -> None:
+    newest = migrations.newest()
+    assert tables(newest).is_fine
+    for revision, told in (
+        (None, "pointsman migrate"),
+        ("0001", f"0001, not {newest}"),
+        ("9999", "newer than this version"),
+    ):
+        finding = tables(revision)
+        assert (finding.is_fine, told in finding.text) == (False, True)
 
 
 def test_services_that_do_not_answer_are_named() -> None:

@@ -16,6 +16,8 @@ from pointsman.cli import gateway, services
 from pointsman.cli.finding_of import Finding, skew
 from pointsman.client import nats_bus
 from pointsman.client.bus import BusError
+from pointsman.services.history import migrations
+from pointsman.services.history.store import refuses
 from pointsman.services.runtime import durability
 from pointsman.services.runtime.settings import RUN_FILE, SECRET_FILE, Settings
 
@@ -87,17 +89,34 @@ async def database(settings: Settings) -> list[Finding]:
         answered_s = time.time()
         fsync = await connection.fetchval("SHOW fsync", timeout=TIMEOUT_S)
         version = str(await connection.fetchval("SHOW server_version", timeout=TIMEOUT_S))
+        revision = await migrations.current(settings.postgres_dsn)
         dead = await _dead_letters(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [Finding(False, f"Postgres does not answer: {str(error) or type(error).__name__}")]
+        said = "refuses" if refuses(error) else "does not answer"
+        return [Finding(False, f"Postgres {said}: {str(error) or type(error).__name__}")]
     finally:
         await connection.close(timeout=TIMEOUT_S)
     return [
         Finding(_leading(version)[0] >= POSTGRES_VERSION_MIN, f"Postgres {version} is reached"),
         Finding(fsync == "on", f"Postgres fsync is {fsync}"),
         skew("Postgres", now.timestamp(), asked_s, answered_s),
+        tables(revision),
         *([_set_aside(dead)] if dead is not None else []),
     ]
+
+
+def tables(revision: str | None) -> Finding:
+    """Whether services of this version can work with tables of that revision."""
+    if revision is None:
+        return Finding(False, "the database has no tables of ours: pointsman migrate makes them")
+    if not migrations.knows(revision):
+        return Finding(False, f"the tables are of revision {revision}, newer than this version knows")
+    newest = migrations.newest()
+    if revision != newest:
+        return Finding(
+            False, f"the tables are of revision {revision}, not {newest}: pointsman migrate brings them there"
+        )
+    return Finding(True, f"the tables are of our revision, {revision}")
 
 
 async def _dead_letters(connection: "asyncpg.Connection[asyncpg.Record]") -> int | None:

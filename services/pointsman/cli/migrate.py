@@ -24,10 +24,7 @@ def migrate(config_path: Path | None, data_dir: Path | None) -> None:
     from pointsman.services.history import migrations
 
     settings = options.settings_of(config_path, data_dir)
-    try:
-        migrations.upgrade(settings.postgres_dsn)
-    except OSError as error:
-        options.fail(f"Postgres cannot be reached: {error}", options.UNREACHABLE)
+    options.told(lambda: migrations.upgrade(settings.postgres_dsn))
     try:
         asyncio.run(_ensure_buckets(settings))
     except (BusError, PointsmanError) as error:

@@ -277,17 +277,20 @@ def told[T](work: Callable[[], T]) -> T:
     from pointsman.client.bus import BusError
     from pointsman.contracts.errors import PointsmanError
     from pointsman.services.history.files import BackupError
-    from pointsman.services.history.store import DatabaseAway
+    from pointsman.services.history.migrations import UnknownTables
+    from pointsman.services.history.store import DatabaseAway, refuses
     from pointsman.services.runtime.embedded.folder import FolderInUse
     from pointsman.services.runtime.embedded.kept import DidNotStart
 
     try:
         return work()
-    except (BackupError, FolderInUse, DidNotStart, PointsmanError) as error:
+    except (BackupError, FolderInUse, DidNotStart, PointsmanError, UnknownTables) as error:
         fail(str(error))
     except BusError as error:
         fail(f"NATS cannot be reached: {error}", UNREACHABLE)
     except DatabaseAway as error:
+        if refuses(error):
+            fail(f"Postgres refuses: {error}")
         fail(f"Postgres cannot be reached: {str(error) or type(error).__name__}", UNREACHABLE)
 
 

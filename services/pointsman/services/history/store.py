@@ -39,6 +39,13 @@ DAILY_TABLES = ("tasks", "attempts", "transitions")
 type Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
 DatabaseAway = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+NotLetIn = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+)
 
 MERGE = f"""
 WITH kept_tasks AS (
@@ -169,6 +176,11 @@ class HistoryStore:
         await self.ensure_days((table, day) for table in ("tasks", "transitions") for day in created)
         await self.ensure_days(("attempts", day_of(row.finished_at)) for row in attempts)
         await self._pool.execute(MERGE, _tuples(tasks), _tuples(transitions_of(batch)), _tuples(attempts))
+
+
+def refuses(error: Exception) -> bool:
+    """Whether Postgres let us in and says no to what is asked."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, NotLetIn)
 
 
 def is_row_fault(error: Exception) -> bool:

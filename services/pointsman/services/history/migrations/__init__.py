@@ -8,14 +8,20 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
+from pointsman.services.version import VERSION
+
 LOCATION = "pointsman.services.history:migrations"
 LOCK = 0x706F696E74736D61
 CONNECT_TIMEOUT_S = 10.0
 VERSION_TABLE = "alembic_version"
 
 
+class UnknownTables(Exception):
+    """The schema is of a revision that this version does not know."""
+
+
 def upgrade(dsn: str, revision: str = "head") -> None:
-    """Bring the schema to the newest or the given revision; does nothing when it is there already."""
+    """Bring the schema to the newest or the given revision; does nothing when it is there already. Raises UnknownTables."""
     asyncio.run(_migrate(dsn, revision))
 
 
@@ -33,6 +39,11 @@ def knows(revision: str) -> bool:
     return revision in {step.revision for step in _directory(Config()).walk_revisions()}
 
 
+def newest() -> str | None:
+    """The revision that this version works with."""
+    return _directory(Config()).get_current_head()
+
+
 def downgrade(dsn: str, revision: str) -> None:
     """Take the schema back to `revision`; `base` removes it with all that was archived."""
     asyncio.run(_migrate(dsn, revision, down=True))
@@ -43,7 +54,10 @@ async def _migrate(dsn: str, target: str, *, down: bool = False) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-            script = _script(await _current(connection), target, down=down)
+            revision = await _current(connection)
+            if revision is not None and not knows(revision):
+                raise UnknownTables(f"the tables are of revision {revision}, newer than version {VERSION} knows")
+            script = _script(revision, target, down=down)
             if script:
                 await connection.execute(script)
     finally:
