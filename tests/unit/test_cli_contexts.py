@@ -100,10 +100,19 @@ def test_secrets_come_from_where_they_are_named(tmp_path: Path) -> None:
         ("command:echo it is locked >&2; exit 3", "exit code 3: it is locked"),
         ("command:cat", "nothing there"),
         ("command:true", "nothing there"),
+        ("command:yes", "says more than 65,536 bytes"),
+        ("command:yes >&2", "says more than 65,536 bytes"),
         ("hush", "must be env:NAME"),
     ):
         with pytest.raises(ContextError, match=said):
             contexts.secret(wrong, dict(os.environ))
+
+
+def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contexts, "COMMAND_S_MAX", 0.2)
+    for command in ("sleep 3", "sleep 3 & echo hush", "exec >&- 2>&-; sleep 3"):
+        with pytest.raises(ContextError, match=r"not over after 0.2 s"):
+            contexts.secret(f"command:{command}", dict(os.environ))
 
 
 def test_previous_goes_back_and_forth() -> None:

@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -223,15 +223,14 @@ def _of_file(name: str, _env: Mapping[str, str]) -> str:
 
 def _of_command(command: str, env: Mapping[str, str]) -> str:
     """It has no terminal: that may belong to the cockpit, and its input to the command that needs the secret."""
-    import subprocess
+    from pointsman.cli.commanded import TooMuch, said
 
-    run: dict[str, Any] = {"shell": True, "env": dict(env), "capture_output": True, "timeout": COMMAND_S_MAX}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, **run)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        code, told, errors = said(command, env, within_s=COMMAND_S_MAX, bytes_max=SECRET_BYTES_MAX)
+    except (OSError, TooMuch) as error:
         raise ContextError(f"command:{command}: {error}") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").split("\n")
-        last = next((f": {line.strip()[:SAID_MAX]}" for line in reversed(said) if line.strip()), "")
-        raise ContextError(f"command:{command}: ended with exit code {done.returncode}{last}")
-    return str(done.stdout.decode(errors="replace"))
+    if code:
+        lines = errors.decode(errors="replace").split("\n")
+        last = next((f": {line.strip()[:SAID_MAX]}" for line in reversed(lines) if line.strip()), "")
+        raise ContextError(f"command:{command}: ended with exit code {code}{last}")
+    return told.decode(errors="replace")
