@@ -20,6 +20,7 @@ from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import TaskRecord
 from pointsman.contracts.subjects import BUCKET_SERVERS, BUCKET_TASKS, STREAM_WEBHOOKS, key, stream_of
 from pointsman.contracts.webhook import Completion
+from pointsman.services.history import backup as backup_module
 from pointsman.services.history import migrations, tables
 from pointsman.services.history.backup import MANIFEST, Manifest, backup, restore, verified
 from pointsman.services.history.files import BackupError
@@ -27,7 +28,7 @@ from pointsman.services.runtime import buckets
 from pointsman.services.runtime.audit import Notes, entry_of, keep
 from pointsman.services.runtime.bulk import every_message, last_of
 from pointsman.services.runtime.kv import KvBucket
-from tests.integration.test_history import NOW, Archive, archive, eventually, finished, record
+from tests.integration.test_history import NOW, Archive, archive, eventually, finished, migrated, record
 from tests.support.systems import Stores, embedded
 
 archive = archive
@@ -165,6 +166,74 @@ async def test_a_lost_broker_costs_nothing_that_the_archive_had(archive: Archive
         done = await restore(empty.bus, database, folder, NOW, keep_database=True)
         assert done.open_tasks == len(opened)
         assert set(await empty.live()) == {key(BUCKET_TASKS, name) for name in opened}
+
+
+class CutOff(Exception):
+    """What a kill would be."""
+
+
+def cut_off_after(monkeypatch: pytest.MonkeyPatch, place: object, step: str) -> None:
+    """The step is done and then nothing more."""
+    work = getattr(place, step)
+
+    async def done(*args: object, **given: object) -> None:
+        await work(*args, **given)
+        raise CutOff
+
+    monkeypatch.setattr(place, step, done)
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "keep_database"),
+    [
+        (tables, "recount", True),
+        (backup_module, "_put_all", False),
+        (backup_module, "_reopen", False),
+        (tables, "end", False),
+    ],
+)
+async def test_a_restore_that_was_cut_off_goes_on_when_it_is_repeated(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: object, step: str, keep_database: bool
+) -> None:
+    folder, opened = tmp_path / "backup", await lived_in(archive)
+    await backup(archive.bus, archive.stores.dsn, folder, NOW)
+    async with another(tmp_path / "b") as empty:
+        dsn = archive.stores.dsn if keep_database else empty.dsn
+        cut_off_after(monkeypatch, place, step)
+        with pytest.raises(CutOff):
+            await restore(empty.bus, dsn, folder, NOW, keep_database=keep_database)
+        monkeypatch.undo()
+        if step != "end":
+            assert await migrated(dsn) == (1, "pointsman: a restore has begun here and not ended: repeat it\n")
+            await restore(empty.bus, dsn, folder, NOW, keep_database=keep_database)
+        assert (await migrated(dsn))[0] != 1
+        assert await counted(dsn) == (35, 31, 2)
+        assert set(await empty.live()) == names(opened)
+        servers = await last_of(empty.bus, "KV_servers", [key(BUCKET_SERVERS, "config.gpu-1")])
+        assert len(servers) == 1
+
+
+async def test_the_restore_of_another_backup_does_not_go_on_with_one_that_was_cut_off(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived_in(archive)
+    for name in ("one", "two"):
+        await backup(archive.bus, archive.stores.dsn, tmp_path / name, NOW)
+    async with another(tmp_path / "b") as empty:
+        cut_off_after(monkeypatch, tables, "recount")
+        with pytest.raises(CutOff):
+            await restore(empty.bus, empty.dsn, tmp_path / "one", NOW)
+        rewritten(tmp_path / "two", created_at=NOW + 1)
+        with pytest.raises(BackupError, match="another backup has begun"):
+            await restore(empty.bus, empty.dsn, tmp_path / "two", NOW)
+
+
+async def test_a_database_to_be_kept_must_hold_something(archive: Archive, tmp_path: Path) -> None:
+    await lived_in(archive)
+    await backup(archive.bus, archive.stores.dsn, tmp_path / "backup", NOW)
+    async with another(tmp_path / "b") as empty:
+        with pytest.raises(BackupError, match="without --keep-database it gets what the backup holds"):
+            await restore(empty.bus, empty.dsn, tmp_path / "backup", NOW, keep_database=True)
 
 
 async def test_a_live_system_is_never_written_over(archive: Archive, tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ def migrate(config_path: Path | None, data_dir: Path | None) -> None:
 
     from pointsman.client.bus import BusError
     from pointsman.contracts.errors import PointsmanError
-    from pointsman.services.history import migrations
+    from pointsman.services.history import migrations, tables
 
     settings = options.settings_of(config_path, data_dir)
+    if options.told(lambda: asyncio.run(tables.unfinished(settings.postgres_dsn))):
+        options.fail("a restore has begun here and not ended: repeat it")
     options.told(lambda: migrations.upgrade(settings.postgres_dsn))
     try:
         asyncio.run(_ensure_buckets(settings))

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from pointsman.client.bus import Bus, NoResponders
-from pointsman.contracts.base import Record
+from pointsman.contracts.base import Record, encode
 from pointsman.contracts.ids import new_operation_id
 from pointsman.contracts.search import AuditEntry
 from pointsman.contracts.subjects import (
@@ -39,7 +39,7 @@ from pointsman.services.history.webhooks import FULL, completion_of, key_of, put
 from pointsman.services.runtime import buckets
 from pointsman.services.runtime.bulk import every_message
 from pointsman.services.runtime.embedded.polling import until
-from pointsman.services.runtime.kv import TTL, KvBucket
+from pointsman.services.runtime.kv import TTL, KvBucket, RevisionMoved
 from pointsman.services.runtime.loop import gather_all
 from pointsman.services.version import VERSION
 
@@ -164,27 +164,40 @@ def verified(folder: Path) -> Manifest:
 async def restore(bus: Bus, dsn: str, folder: Path, now_ms: int, *, keep_database: bool = False) -> Restored:
     """Into stores that hold nothing and that no service uses; `keep_database` when only NATS was lost.
 
-    Raises BackupError before anything is written. Empty tables are made anew as the backup's were, so that what it holds
-    goes through the same migrations as if it had been there.
+    Raises BackupError before anything is written. One that was cut off, by a full disk or a kill, goes on when it is
+    repeated; the database is marked until then.
     """
     manifest = verified(folder)
     _refuse_partial(manifest)
-    await _refuse_live(bus)
-    if not keep_database and await tables.hold_rows(dsn):
-        raise BackupError("the database is not empty; a lost NATS alone is restored with --keep-database")
+    await _refuse_running(bus)
+    name = hashlib.sha256(encode(manifest)).hexdigest()
     rows: dict[str, int] = {}
-    if not keep_database:
-        await asyncio.to_thread(migrations.downgrade, dsn, "base")
-        await asyncio.to_thread(migrations.upgrade, dsn, manifest.schema)
-        rows = await tables.load(dsn, folder, manifest.tables)
+    begun = await tables.unfinished(dsn)
+    if begun is None:
+        await _refuse_full(bus, dsn, keep_database=keep_database)
+        rows = await _begin(dsn, folder, manifest, name, keep_database=keep_database)
+    elif begun != name:
+        raise BackupError("the restore of another backup has begun here and not ended: repeat it, or empty both stores")
     await asyncio.to_thread(migrations.upgrade, dsn)
     await tables.recount(dsn)
     await tables.merge(dsn, _records(folder), _entries(folder), now_ms)
     keys = 0
     for bucket in BUCKETS:
         keys += await _put_all(bus, bucket, _lines(folder / f"{stream_of(bucket)}.jsonl"))
-    open_tasks = await _reopen(bus, dsn)
-    return Restored(rows, keys, open_tasks, await _announce(bus, folder, now_ms))
+    open_tasks, completions = await _reopen(bus, dsn), await _announce(bus, folder, now_ms)
+    await tables.end(dsn)
+    return Restored(rows, keys, open_tasks, completions)
+
+
+async def _begin(dsn: str, folder: Path, manifest: Manifest, name: str, *, keep_database: bool) -> dict[str, int]:
+    """Empty tables are made anew as the backup's were, so that what it holds goes through the same migrations as if it
+    had been there."""
+    if keep_database:
+        await tables.begin(dsn, name)
+        return {}
+    await asyncio.to_thread(migrations.downgrade, dsn, "base")
+    await asyncio.to_thread(migrations.upgrade, dsn, manifest.schema)
+    return await tables.load(dsn, folder, manifest.tables, name)
 
 
 def _refuse_partial(manifest: Manifest) -> None:
@@ -200,17 +213,25 @@ def _refuse_partial(manifest: Manifest) -> None:
         )
 
 
-async def _refuse_live(bus: Bus) -> None:
+async def _refuse_running(bus: Bus) -> None:
     for service in ("task", "balancer", "history", "registry"):
         try:
             await bus.request(f"$SRV.PING.{service}", b"", timeout_s=2.0)
         except NoResponders:
             continue
         raise BackupError(f"the service {service} runs; stop every service before a restore")
+
+
+async def _refuse_full(bus: Bus, dsn: str, *, keep_database: bool) -> None:
     for stream in STREAMS:
         info = await buckets.api(bus, f"STREAM.INFO.{stream}")
         if info["state"]["messages"]:
             raise BackupError(f"the stream {stream} is not empty")
+    is_full = await tables.hold_rows(dsn)
+    if is_full and not keep_database:
+        raise BackupError("the database is not empty; a lost NATS alone is restored with --keep-database")
+    if keep_database and not is_full:
+        raise BackupError("the database is empty; without --keep-database it gets what the backup holds")
 
 
 async def _dump_stream(bus: Bus, stream: str, folder: Path) -> File:
@@ -231,15 +252,14 @@ async def _dump_stream(bus: Bus, stream: str, folder: Path) -> File:
 
 
 async def _put_all(bus: Bus, name: str, lines: Iterator[Kept]) -> int:
-    """Create every key; there is none yet."""
     bucket, count = KvBucket(bus, name), 0
     for chunk in _chunks(lines, ABREAST):
         await gather_all(
             [
-                bucket.create(
+                _put(
+                    bucket,
                     key_name(kept.subject),
                     base64.b64decode(kept.data),
-                    operation=new_operation_id(),
                     ttl_s=_ttl_s(kept.headers.get(TTL, "")),
                 )
                 for kept in chunk
@@ -249,11 +269,17 @@ async def _put_all(bus: Bus, name: str, lines: Iterator[Kept]) -> int:
     return count
 
 
+async def _put(bucket: KvBucket, name: str, data: bytes, *, ttl_s: int | None = None) -> None:
+    """What is there is from an earlier try."""
+    with suppress(RevisionMoved):
+        await bucket.create(name, data, operation=new_operation_id(), ttl_s=ttl_s)
+
+
 async def _reopen(bus: Bus, dsn: str) -> int:
     """Accept every open task of the archive anew, under its own id and generation."""
     bucket, count = KvBucket(bus, BUCKET_TASKS), 0
     async for chunk in _open_tasks(dsn):
-        await gather_all([bucket.create(name, data, operation=new_operation_id()) for name, data in chunk])
+        await gather_all([_put(bucket, name, data) for name, data in chunk])
         count += len(chunk)
     return count
 

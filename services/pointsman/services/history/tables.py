@@ -53,11 +53,41 @@ async def hold_rows(dsn: str) -> bool:
         await connection.close()
 
 
-async def load(dsn: str, folder: Path, tables: Sequence[Table]) -> dict[str, int]:
-    """All of it or nothing; returns the rows of each table. Rollups are left to `recount`."""
+async def unfinished(dsn: str) -> str | None:
+    """The backup whose restore into this database has begun and not ended."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        if await connection.fetchval("SELECT to_regclass('restoring')") is None:
+            return None
+        name: str = await connection.fetchval("SELECT backup FROM restoring")
+        return name
+    finally:
+        await connection.close()
+
+
+async def begin(dsn: str, name: str) -> None:
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
         async with connection.transaction():
+            await _begin(connection, name)
+    finally:
+        await connection.close()
+
+
+async def end(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        await connection.execute("DROP TABLE restoring")
+    finally:
+        await connection.close()
+
+
+async def load(dsn: str, folder: Path, tables: Sequence[Table], name: str) -> dict[str, int]:
+    """All of it and that the restore has begun, or nothing; returns the rows of each table. Rollups are left to `recount`."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        async with connection.transaction():
+            await _begin(connection, name)
             daily = [table.name for table in tables if table.name in DAYS]
             for name in daily:
                 await connection.execute(f"ALTER TABLE {name} DISABLE TRIGGER USER")
@@ -107,6 +137,11 @@ async def open_tasks(dsn: str) -> AsyncIterator[tuple[str, bytes]]:
                 yield row["id"], row["record"]
     finally:
         await connection.close()
+
+
+async def _begin(connection: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+    await connection.execute("CREATE TABLE restoring (backup text NOT NULL)")
+    await connection.execute("INSERT INTO restoring VALUES ($1)", name)
 
 
 async def _dump(connection: "asyncpg.Connection[asyncpg.Record]", name: str, folder: Path) -> Table:
