@@ -235,6 +235,13 @@ async def test_while_the_database_is_away_search_says_what_is_missing(searched: 
     assert (refusal.value.status, bool(refusal.value.retry_after_s)) == (503, True)
 
 
+async def test_tables_that_are_missing_are_said_to_be(searched: Archive) -> None:
+    await searched.database.execute("ALTER TABLE tasks RENAME TO others")
+    with pytest.raises(PointsmanError, match="tables cannot be used") as refusal:
+        await page(searched)
+    assert (refusal.value.status, bool(refusal.value.retry_after_s)) == (503, True)
+
+
 async def test_no_text_whatever_it_holds_is_an_error_of_ours(searched: Archive) -> None:
     for text in (
         "'; DROP TABLE tasks; --",

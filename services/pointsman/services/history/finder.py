@@ -30,6 +30,13 @@ PAGE_BYTES_MAX = 16 << 20
 COUNT_EXACT_MAX = 1_000
 LOOK_FIRST_MS = 2 * DAY_MS
 WRONG_SQL = "42"
+OTHER_TABLES = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""Tables that are missing, of another version, or not for us."""
 IDLE_S = 3_600.0
 MINUTE, HOUR = 1, 60
 NEWEST = """
@@ -175,6 +182,9 @@ class Finder:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
                 yield connection
+        except OTHER_TABLES as error:
+            log.warning("search failed", error=str(error))
+            raise unavailable("the archive's tables cannot be used, `pointsman doctor` tells why") from error
         except DatabaseAway as error:
             if (getattr(error, "sqlstate", None) or "").startswith(WRONG_SQL):
                 raise
