@@ -24,6 +24,7 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import encode
 from pointsman.contracts.commands import TaskId
 from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.ids import new_task_id
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
@@ -32,7 +33,6 @@ from pointsman.contracts.task import DAY_MS, EPOCH_MS_MAX
 from pointsman.services.history import migrations, service, trail
 from pointsman.services.history.loops import ACK
 from pointsman.services.history.rules import Stored, day_of, rows_of
-from pointsman.services.history.service import HistoryStatus
 from pointsman.services.history.store import HistoryStore, connect
 from pointsman.services.runtime import buckets, outcomes
 from pointsman.services.runtime.audit import Notes, entry_of, keep

@@ -14,8 +14,9 @@ from pointsman.client import call, nats_bus
 from pointsman.client.nats_bus import NatsBus
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import Algorithm, BalancerStatus, PoolStatus
-from pointsman.contracts.base import Message, encode
+from pointsman.contracts.base import encode
 from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.ids import TASK_PREFIX, uuid7_hex
 from pointsman.contracts.lifecycle import Status
 from pointsman.contracts.record import Attempt, TaskRecord, TaskSpec
@@ -53,11 +54,6 @@ class FixedClock:
 
     def monotonic_s(self) -> float:
         return NOW / 1000
-
-
-class Freshness(Message, frozen=True, kw_only=True):
-    backlog: int
-    last_commit: int | None
 
 
 BALANCER = BalancerStatus(
@@ -273,12 +269,12 @@ async def test_counts_of_the_moment_come_from_the_balancer(reports: Reports) -> 
 @pytest.mark.parametrize(
     ("freshness", "as_of"),
     [
-        (Freshness(backlog=0, last_commit=NOW - 9_000), NOW),
-        (Freshness(backlog=3, last_commit=NOW - 9_000), NOW - 9_000),
-        (Freshness(backlog=3, last_commit=None), None),
+        (HistoryStatus(connected=True, backlog=0, last_commit=NOW - 9_000), NOW),
+        (HistoryStatus(connected=True, backlog=3, last_commit=NOW - 9_000), NOW - 9_000),
+        (HistoryStatus(connected=True, backlog=3, last_commit=None), None),
     ],
 )
-async def test_a_report_says_of_when_it_is(reports: Reports, freshness: Freshness, as_of: int | None) -> None:
+async def test_a_report_says_of_when_it_is(reports: Reports, freshness: HistoryStatus, as_of: int | None) -> None:
     history = await reports.says("history", freshness)
     assert (await reports.ask("tasks", StatisticsQuery(), TaskStatistics)).as_of == as_of
     await history.drain()
@@ -311,7 +307,7 @@ async def test_bad_questions_are_refused_by_name_and_strangers_at_the_door(repor
 
 async def test_without_a_database_the_last_report_is_told_again_and_any_other_is_503(reports: Reports) -> None:
     await reports.keep([task(Random(7), number) for number in range(50)])
-    history = await reports.says("history", Freshness(backlog=0, last_commit=NOW))
+    history = await reports.says("history", HistoryStatus(connected=True, backlog=0, last_commit=NOW))
     known = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
     assert (known.as_of, known.stale) == (NOW, False)
     await history.drain()
@@ -327,7 +323,7 @@ async def test_without_a_database_the_last_report_is_told_again_and_any_other_is
 
 async def test_only_the_first_waits_for_a_silent_database_and_nobody_once_it_is_back(reports: Reports) -> None:
     await reports.keep([task(Random(7), number) for number in range(50)])
-    history = await reports.says("history", Freshness(backlog=0, last_commit=NOW))
+    history = await reports.says("history", HistoryStatus(connected=True, backlog=0, last_commit=NOW))
     known = await reports.ask("tasks", StatisticsQuery(), TaskStatistics)
     stale = msgspec.structs.replace(known, stale=True)
     assert reports.stores.postgres.pid is not None

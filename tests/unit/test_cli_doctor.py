@@ -39,7 +39,7 @@ def test_a_gateway_that_lacks_something_says_what() -> None:
 
 async def test_why_nothing_is_archived_is_told() -> None:
     bus = FakeBroker(lambda: 0.0).connect("history")
-    status = {"backlog": 7, "trouble": "disk full\nHINT: make room"}
+    status = {"connected": False, "backlog": 7, "trouble": "disk full\nHINT: make room"}
     assert await services.archive(bus) == []
 
     async def answer(message: Message) -> None:

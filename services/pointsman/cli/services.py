@@ -10,6 +10,7 @@ from pointsman.client.bus import Bus, BusError, Message
 from pointsman.client.call import identity
 from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.base import encode
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.server import ServerQuery
 from pointsman.contracts.subjects import PREFIX, verb
 from pointsman.services.runtime.settings import Settings
@@ -27,11 +28,6 @@ LISTENED = f"{PREFIX}.view.load"
 class _Ping(msgspec.Struct):
     name: str
     version: str
-
-
-class _Archive(msgspec.Struct):
-    backlog: int | None = None
-    trouble: str | None = None
 
 
 async def findings(settings: Settings) -> list[Finding]:
@@ -106,7 +102,7 @@ async def archive(bus: Bus) -> list[Finding]:
     """Nothing when history is silent, which another finding tells."""
     try:
         answer = await bus.request(ARCHIVE, b"{}", headers=identity(US), timeout_s=TIMEOUT_S)
-        status = msgspec.json.decode(answer.data, type=_Archive)
+        status = msgspec.json.decode(answer.data, type=HistoryStatus)
     except (BusError, msgspec.MsgspecError):
         return []
     waits = "records wait" if status.backlog is None else f"{status.backlog} records wait"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from pointsman.services.gateway.readiness import HistoryStatus
+from pointsman.contracts.history import HistoryStatus
 
 
 def archive_metrics(status: HistoryStatus | None) -> bytes:

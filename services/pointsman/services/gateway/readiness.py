@@ -11,6 +11,7 @@ from pointsman.contracts.actor import Actor, Role
 from pointsman.contracts.balancer import BalancerStatus
 from pointsman.contracts.base import Message, encode
 from pointsman.contracts.errors import PointsmanError, Problem, unavailable
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.subjects import verb
 from pointsman.services.gateway.reply import PROBLEM_JSON, Reply
 from pointsman.services.gateway.route import Incoming, Ports
@@ -45,15 +46,6 @@ class Ready(Message):
 class NotReady(Problem, kw_only=True):
     dependencies: dict[str, Dependency]
     last_dispatch_age_ms: int | None
-
-
-class HistoryStatus(Message):
-    """The part of `history.status` read here."""
-
-    connected: bool
-    backlog: int | None = None
-    lag_ms: int | None = None
-    dead_letters: int | None = None
 
 
 _BALANCER = msgspec.json.Decoder(BalancerStatus)

@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from pointsman.client.bus import BusError
-from pointsman.contracts.base import Message
 from pointsman.contracts.commands import TaskId
 from pointsman.contracts.errors import PointsmanError, not_found, unavailable
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.search import AuditPage, AuditQuery, BulkCommand, Job, JobId, SearchTasks, TaskPage
 from pointsman.contracts.subjects import BUCKET_JOBS, CONSUMER_HISTORY, STREAM_HISTORY
 from pointsman.services.history import finder, store
@@ -42,23 +42,6 @@ _SEARCH = msgspec.json.Decoder(SearchTasks)
 _BULK = msgspec.json.Decoder(BulkCommand)
 _JOB_ID = msgspec.json.Decoder(JobId)
 _AUDIT = msgspec.json.Decoder(AuditQuery)
-
-
-class HistoryStatus(Message, frozen=True, kw_only=True):
-    """`backlog` counts records not yet in Postgres, `lagMs` is the age of the oldest of them: null when the broker cannot
-    say. `deadLetters` counts records set aside by all writers ever, null while Postgres is away; `trouble` says why it takes
-    or tells nothing. The rest is of this writer since its start. `lastCommit` in ms."""
-
-    connected: bool
-    trouble: str | None
-    backlog: int | None
-    lag_ms: int | None
-    dead_letters: int | None
-    held: int
-    committed: int
-    buried: int
-    last_commit: int | None
-    as_of: int
 
 
 class _ConsumerInfo(msgspec.Struct):

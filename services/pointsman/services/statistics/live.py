@@ -6,8 +6,8 @@ from pointsman.client.bus import Bus, BusError
 from pointsman.client.call import answer_of, identity
 from pointsman.contracts.actor import Actor
 from pointsman.contracts.balancer import BalancerStatus
-from pointsman.contracts.base import Message
 from pointsman.contracts.errors import PointsmanError
+from pointsman.contracts.history import HistoryStatus
 from pointsman.contracts.server import ServerConfig
 from pointsman.contracts.subjects import BUCKET_SERVERS, token, verb
 from pointsman.services.runtime.kv import KvBucket
@@ -16,17 +16,8 @@ from pointsman.services.statistics.facts import Archive
 ANSWER_S = 1.0
 
 
-class ArchiveStatus(Message, frozen=True, kw_only=True):
-    """What is read of the history's status."""
-
-    backlog: int | None = None
-    lag_ms: int | None = None
-    connected: bool | None = None
-    last_commit: int | None = None
-
-
 _BALANCER = msgspec.json.Decoder(BalancerStatus)
-_ARCHIVE = msgspec.json.Decoder(ArchiveStatus)
+_ARCHIVE = msgspec.json.Decoder(HistoryStatus)
 _SERVER = msgspec.json.Decoder(ServerConfig)
 
 
@@ -40,7 +31,7 @@ class Live:
     async def balancer(self, actor: Actor) -> BalancerStatus | None:
         return await self._ask(verb("balancer", "status"), actor, _BALANCER)
 
-    async def archive(self, actor: Actor) -> ArchiveStatus | None:
+    async def archive(self, actor: Actor) -> HistoryStatus | None:
         return await self._ask(verb("history", "status"), actor, _ARCHIVE)
 
     async def archived(self, actor: Actor, now: int) -> Archive:
@@ -48,7 +39,7 @@ class Live:
         told = await self.archive(actor)
         if told is None:
             return Archive(now, answers=False)
-        return Archive(now, is_away=told.connected is False, backlog=told.backlog, lag_ms=told.lag_ms)
+        return Archive(now, is_away=not told.connected, backlog=told.backlog, lag_ms=told.lag_ms)
 
     async def registered_at(self, server_id: str) -> int | None:
         try:
