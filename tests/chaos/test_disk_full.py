@@ -1,12 +1,12 @@
 """A disk that somebody else fills: not ready while it is full, and everything goes on when there is room again."""
 
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import disks
 from tests.support.backends import Backend
 from tests.support.system_up import SystemUp, eventually
 
@@ -16,14 +16,8 @@ WITHIN_S = 90.0
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="pm-") as folder:
-        mount = ("mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=755", "tmpfs", folder)
-        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-            pytest.skip("this user may mount nothing")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(("umount", "--lazy", folder), check=True)
+    with tempfile.TemporaryDirectory(prefix="pm-") as folder, disks.small_disk(Path(folder), SIZE) as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Backup and restore on real brokers and databases: everything is there again, and nothing is written over."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pointsman.services.runtime.audit import Notes, entry_of, keep
 from pointsman.services.runtime.bulk import every_message, last_of
 from pointsman.services.runtime.kv import KvBucket
 from tests.integration.test_history import NOW, Archive, archive, eventually, finished, migrated, record
+from tests.support import disks
 from tests.support.systems import Stores, embedded
 
 archive = archive
@@ -270,19 +270,10 @@ async def test_a_damaged_or_strange_backup_is_refused_before_anything_is_written
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk))
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("this user may mount nothing")
-    try:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with disks.small_disk(folder, "64k") as disk:
         yield disk
-    finally:
-        subprocess.run(("umount", "--lazy", str(disk)), check=True)
-
-
-def grow(disk: Path) -> None:
-    subprocess.run(("mount", "-o", "remount,size=10m", str(disk)), check=True)
 
 
 @pytest.mark.parametrize("room", [4, 9, 12])
@@ -297,9 +288,23 @@ async def test_a_full_disk_is_told_as_that_and_leaves_room_for_the_next_try(
         async with asyncio.timeout(20):
             await backup(archive.bus, archive.stores.dsn, folder, NOW)
     assert list(folder.iterdir()) == []
-    grow(small_disk)
+    disks.grow(small_disk, "10m")
     await backup(archive.bus, archive.stores.dsn, folder, NOW)
     assert verified(folder).files
+
+
+async def test_what_a_failed_backup_leaves_behind_does_not_hide_why_it_failed(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backup"
+
+    async def fall(*_given: object) -> None:
+        folder.rmdir()
+        raise CutOff
+
+    monkeypatch.setattr(tables, "dump", fall)
+    with pytest.raises(CutOff):
+        await backup(archive.bus, archive.stores.dsn, folder, NOW)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(archive: Archive, tmp_path: Path) -> None:

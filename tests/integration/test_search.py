@@ -153,6 +153,7 @@ async def test_each_filter_finds_its_task_and_its_negation_the_others(searched: 
     assert await ids(searched, q="error:nothing-like-it") == []
     assert await ids(searched, q="state:failed state:done") == []
     assert await ids(searched, id="task_", status="FAILED") == [one.id]
+    assert await ids(searched, id="TASK_", status="FAILED") == [one.id]
     assert await ids(searched, id="task_x") == []
     assert len(await ids(searched, q="-type:resize-*")) == 3
     assert await ids(searched, labels__team="blue", payload__user="42", status="FAILED", serverId="gpu-7") == [one.id]

@@ -51,7 +51,7 @@ def compares(value: int, op: Op, wanted: int) -> bool:
 def id_digits(value: str) -> str | None:
     """The hex digits that an id begins with, its prefix may be left out; None for what no id begins with."""
     digits = value.lower().removeprefix(TASK_PREFIX)
-    return digits if _ID_DIGITS.fullmatch(digits) or value == TASK_PREFIX else None
+    return digits if _ID_DIGITS.fullmatch(digits) or value.lower() == TASK_PREFIX else None
 
 
 def begins(task_id: str, value: str) -> bool:

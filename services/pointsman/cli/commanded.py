@@ -52,4 +52,4 @@ def _read(pipes: tuple[IO[bytes], ...], until_s: float, bytes_max: int) -> list[
                     waiting.unregister(key.fd)
                 elif len(taken[key.fd]) > bytes_max:
                     raise TooMuch(f"says more than {bytes_max:,} bytes")
-    return [bytes(said) for said in taken.values()]
+    return [bytes(text) for text in taken.values()]

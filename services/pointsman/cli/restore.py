@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @options.config
 @options.data_dir
 def restore(folder: Path, keep_database: bool, check: bool, config_path: Path | None, data_dir: Path | None) -> None:
-    """Bring the backup in FOLDER back. No service may run; nothing is written over.
+    """Bring the backup in FOLDER back. No service may run; nothing is written over. Cut off, it goes on when it is repeated.
 
     With --data-dir of an embedded system that does not run, its stores are started for the time it takes.
     """

@@ -19,6 +19,7 @@ from textual.screen import Screen
 from pointsman.contracts.actor import Actor, Role
 from pointsman.tui import themes
 from pointsman.tui.acting import commands
+from pointsman.tui.driver import TerminalDriver
 from pointsman.tui.feed import MakeSource
 from pointsman.tui.link import Link, Sign, State
 from pointsman.tui.lookingback import REPLAY_BINDINGS, LookingBackApp
@@ -34,7 +35,6 @@ from pointsman.tui.screens.help import Entry, HelpScreen, entries_of
 from pointsman.tui.showing import Look
 from pointsman.tui.told import Connected, FrameCame, Lost, Opened, Refused, RoundTrip, Told
 from pointsman.tui.topbar import SCREENS, Moment
-from pointsman.tui.typed import PatientDriver
 
 if TYPE_CHECKING:
     from pointsman.client.client import Client
@@ -100,7 +100,7 @@ class Cockpit(LookingBackApp):
 
     def get_driver_class(self) -> type[Driver]:
         usual = super().get_driver_class()
-        return PatientDriver if usual is LinuxDriver else usual
+        return TerminalDriver if usual is LinuxDriver else usual
 
     async def on_mount(self) -> None:
         self._on_signals()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,8 +23,8 @@ def make(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Leave it empty, so that the next try may use it."""
-    with disk(folder):
+    """Leave it empty, so that the next try may use it; where that fails too, what failed before is to be told."""
+    with suppress(OSError):
         for path in folder.iterdir():
             path.unlink()
 

@@ -66,6 +66,7 @@ async def unfinished(dsn: str) -> str | None:
 
 
 async def begin(dsn: str, name: str) -> None:
+    """Mark that the restore of this backup has begun, until `end`."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
         async with connection.transaction():

@@ -1,11 +1,11 @@
-"""What comes from the terminal: keys in UTF-8, and now and then bytes that are none, which nobody typed."""
+"""The terminal: bytes that nobody typed come from it, and a shell may wait behind it."""
 
 import os
 
 from textual.drivers.linux_driver import LinuxDriver
 
 
-class PatientDriver(LinuxDriver):
+class TerminalDriver(LinuxDriver):
     """A terminal set to Latin-1, a binary that was pasted or noise on the line is passed over, and keys are read on."""
 
     @property
